@@ -1,0 +1,113 @@
+"""The boundary between an engine and the rest of Noah.
+
+An engine runs guest user code and stops at every system call, fault, exception and kick. It knows registers, page
+tables and traps; it knows no Linux number, no system call's name and no signal.
+
+    Machine    guest memory mappings and vCPUs of one guest process
+    Vcpu       one hardware thread: registers, run(), kick()
+    Arena      the host memory behind all guest memory (vm/arena.py): "guest-physical" address = offset in it
+
+`Vcpu.run()` returns one of the exit kinds below as a plain int: no object is made per exit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from typing import Final, Protocol
+
+from noah.vm.arena import Arena
+
+# What a mapping allows, and what a fault tried to do. Values are the engine's own.
+READ: Final = 1
+WRITE: Final = 2
+EXEC: Final = 4
+
+# Exit kinds, the answers of Vcpu.run().
+EXIT_SYSCALL: Final = 0  # the guest made a system call; regs hold the user state *after* the instruction
+EXIT_FAULT: Final = 1  # memory: see fault_address, fault_access, fault_present; regs point at the faulting instruction
+EXIT_EXCEPTION: Final = 2  # any other exception: see vector, error_code; regs as the CPU pushed them
+EXIT_INTERRUPTED: Final = 3  # kick() or a host signal; regs hold the user state
+EXIT_CRASHED: Final = 4  # the guest wrecked its own machine state and cannot go on (triple fault and the like)
+
+
+class EngineError(Exception):
+    """The engine itself cannot work: no device, no permission, a failed self-test. The text says the remedy."""
+
+
+class Vcpu(Protocol):
+    """One virtual CPU. Everything but kick() belongs to the thread that made it."""
+
+    regs: MutableSequence[int]
+    """General registers as unsigned 64-bit values, in the order of noah.vm.arch.<arch>. Write at will between runs."""
+
+    fault_address: int
+    fault_access: int  # READ, WRITE or EXEC
+    fault_present: bool  # the page was mapped, its protection forbade the access
+    vector: int  # the architecture's exception number
+    error_code: int
+
+    def run(self) -> int:
+        """Run guest code until the next exit; return its kind (EXIT_*)."""
+
+    def kick(self) -> None:
+        """Make the current or else the next run() return EXIT_INTERRUPTED. Thread-safe and sticky."""
+
+    def get_tls(self) -> int:
+        """The thread pointer: FS base on x86-64, TPIDR_EL0 on aarch64."""
+
+    def set_tls(self, value: int) -> None: ...
+
+    def get_gs(self) -> int:
+        """GS base on x86-64; 0 elsewhere."""
+
+    def set_gs(self, value: int) -> None: ...
+
+    def get_fp(self) -> bytes:
+        """Floating-point and vector state as a Linux signal frame holds it.
+
+        x86-64: the XSAVE area in standard format (at least 576 bytes). aarch64: 32 x 16 bytes V0..V31, u32 FPSR, u32 FPCR.
+        """
+
+    def set_fp(self, state: bytes) -> None:
+        """Load what get_fp() gave. An empty state resets to the start-of-program values."""
+
+    def close(self) -> None: ...
+
+
+class Machine(Protocol):
+    """The memory and vCPUs of one guest process."""
+
+    name: str  # "kvm", "emulator", "fake"
+    arch: str  # "x86_64" or "aarch64"
+    arena: Arena
+    user_limit: int
+    """First address that a guest mapping may not reach (TASK_SIZE, less what the engine keeps for itself)."""
+
+    def map(self, address: int, length: int, offset: int, prot: int) -> None:
+        """Map [address, +length) to [offset, +length) of the arena with prot. Replaces nothing: the range is unmapped."""
+
+    def protect(self, address: int, length: int, prot: int) -> None:
+        """Change the protection of pages that map() made; seen by every vCPU before this returns."""
+
+    def unmap(self, address: int, length: int) -> None:
+        """Forget mappings in the range (holes are fine); seen by every vCPU before this returns, as long as the
+        caller frees the backing at once (Arena.free) or asks for flush()."""
+
+    def flush(self, offset: int, length: int) -> None:
+        """Make every vCPU forget translations to this part of the arena (needed after unmap() without a free)."""
+
+    def reset(self) -> None:
+        """execve: forget every mapping. The arena is emptied by the caller through Arena.reset()."""
+
+    def new_vcpu(self) -> Vcpu: ...
+
+    def begin_write_log(self) -> None:
+        """From now on remember which arena pages the guest writes (the child of a vfork). Call before the first run()."""
+
+    def written_pages(self) -> list[int]:
+        """Arena offsets of the 4 KiB pages that the guest wrote since begin_write_log()."""
+
+    def after_fork(self, vcpu: Vcpu) -> None:
+        """In the child of a host fork: make machine and vcpu (the forking thread's, same registers) usable again."""
+
+    def close(self) -> None: ...
