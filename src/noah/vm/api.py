@@ -86,8 +86,11 @@ class Machine(Protocol):
     def map(self, address: int, length: int, offset: int, prot: int) -> None:
         """Map [address, +length) to [offset, +length) of the arena with prot. Replaces nothing: the range is unmapped."""
 
-    def protect(self, address: int, length: int, prot: int) -> None:
-        """Change the protection of pages that map() made; seen by every vCPU before this returns."""
+    def protect(self, address: int, length: int, offset: int, prot: int) -> None:
+        """Change the protection of pages that map() mapped to this offset; seen by every vCPU before this returns.
+
+        prot 0 makes them inaccessible; a later protect() brings them back.
+        """
 
     def unmap(self, address: int, length: int) -> None:
         """Forget mappings in the range (holes are fine); seen by every vCPU before this returns, as long as the
@@ -97,7 +100,7 @@ class Machine(Protocol):
         """Make every vCPU forget translations to this part of the arena (needed after unmap() without a free)."""
 
     def reset(self) -> None:
-        """execve: forget every mapping. The arena is emptied by the caller through Arena.reset()."""
+        """execve: forget every mapping and empty the arena (Arena.reset), then take back what the engine needs of it."""
 
     def new_vcpu(self) -> Vcpu: ...
 
