@@ -1,0 +1,220 @@
+"""Differential tests: every case of every C guest prints in Noah what it prints on the native kernel.
+
+The native run is the oracle: output, exit status and the files left behind must be equal. To be quick, all cases of a
+program run in one start; a case whose part of that run differs is started again alone, natively and in Noah, and that
+second comparison decides. So a case that only suffers from an earlier one passes here, and the earlier one fails.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "guests"))
+import build
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+NOAH: Final = os.environ.get("NOAH", str(ROOT / ".venv/bin/noah"))
+SOURCES: Final = {path.stem: path for path in sorted((ROOT / "tests/guests").glob("*_*.c"))}
+TIMEOUT: Final = 60.0
+TIMED_OUT: Final = -1000  # in place of an exit status
+ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C", "GUEST": "1"}
+
+
+class Target(NamedTuple):
+    """What a case is compared with the native kernel on. `variant` is a build.VARIANTS name."""
+
+    engine: str
+    host: str
+    variant: str
+
+    def __str__(self) -> str:
+        return "-".join(self)
+
+
+TARGETS: Final = {
+    Target("kvm", "linux", "dynamic"): (),
+    Target("emulator", "linux", "dynamic"): (pytest.mark.emulator,),
+    Target("kvm", "posix", "dynamic"): (pytest.mark.posix,),
+    Target("emulator", "linux", "aarch64"): (pytest.mark.emulator, pytest.mark.aarch64),
+}
+# Programs that also run without a dynamic loader: there the first page, brk and auxv look different.
+STATIC: Final = {"proc_exec": ("static", "static-pie"), "mm_map": ("static",), "mm_fault": ("static",)}
+
+
+class Run(NamedTuple):
+    """One run of a guest: output by case, exit status (negative: minus the signal) and files by relative path."""
+
+    sections: dict[str, str]
+    status: int
+    files: dict[str, str]
+    errors: str
+
+
+def cases_of(source: Path) -> list[str]:
+    """Reads the case names out of the source, so that collecting tests compiles nothing."""
+    return re.findall(r"^CASE\((\w+)\)", source.read_text(), re.MULTILINE)
+
+
+def split_sections(output: bytes) -> dict[str, str]:
+    """Splits a guest's output at its "== case" lines; what precedes the first is the section ""."""
+    sections: dict[str, list[str]] = {}
+    lines = sections.setdefault("", [])
+    for line in output.decode(errors="backslashreplace").splitlines():
+        if line.startswith("== "):
+            lines = sections.setdefault(line[3:], [])
+        else:
+            lines.append(line)
+    return {name: "\n".join(content) for name, content in sections.items()}
+
+
+def tree(top: Path) -> Iterator[tuple[str, str]]:
+    """Yields relative path and a one-line description of everything below `top`; owners and modes are Noah's own."""
+    for folder, folders, names in os.walk(top):
+        for name in sorted(folders + names):
+            path = Path(folder, name)
+            if path.is_symlink():
+                what = f"link to {os.readlink(path)}"
+            elif path.is_file():
+                what = f"file of {path.stat().st_size} bytes"
+                if path.stat().st_size < 1 << 20:
+                    what += f": {path.read_bytes()!r:.200}"
+            else:
+                what = "folder" if path.is_dir() else "special file"
+            yield str(path.relative_to(top)), what
+
+
+def run(command: list[str]) -> Run:
+    """Runs a guest command in a fresh folder ("{cwd}" in the command stands for it) and in a session of its own."""
+    with tempfile.TemporaryDirectory(prefix="noah-guest-") as cwd, tempfile.TemporaryFile() as errors:
+        os.chmod(cwd, 0o755)
+        process = subprocess.Popen(
+            [part.replace("{cwd}", cwd) for part in command],
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=TIMEOUT)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            status = TIMED_OUT
+            output = _read_rest(process)
+        errors.seek(0)
+        text = errors.read().decode(errors="backslashreplace")
+        return Run(split_sections(output), status, dict(tree(Path(cwd))), text)
+
+
+def _read_rest(process: subprocess.Popen[bytes]) -> bytes:
+    # A guest child in a session of its own may survive the kill and hold the pipe open: do not wait for it for long.
+    try:
+        return process.communicate(timeout=5)[0]
+    except subprocess.TimeoutExpired as late:
+        return late.stdout or b""
+
+
+def in_noah(target: Target, program: Path, *cases: str) -> list[str]:
+    options = ["--engine", target.engine, "--host", target.host, "--root", "/", "-w", "{cwd}"]
+    for key, value in ENVIRONMENT.items():
+        options += ["-e", f"{key}={value}"]
+    return [NOAH, "run", *options, "--", str(program), *cases]
+
+
+def oracle_variant(variant: str) -> str:
+    """The build that the native kernel can run: other architectures are compared with this machine's own."""
+    return "static" if variant == "aarch64" else variant
+
+
+@functools.cache
+def native_all(name: str, variant: str) -> tuple[Run, Run]:
+    """Two native runs of all cases, to tell a case that varies from one that differs in Noah."""
+    program = str(build.build(SOURCES[name], oracle_variant(variant)))
+    return run([program]), run([program])
+
+
+@functools.cache
+def noah_all(name: str, target: Target) -> Run:
+    return run(in_noah(target, build.build(SOURCES[name], target.variant)))
+
+
+def files_of(case: str, files: dict[str, str]) -> dict[str, str]:
+    return {path: what for path, what in files.items() if path == case or path.startswith(case + "/")}
+
+
+def explain(case: str, native: Run, noah: Run) -> str:
+    """Returns the differences between two runs of one case as text, "" when there is none."""
+    parts: list[str] = []
+    if noah.status == TIMED_OUT:
+        parts.append(f"no end after {TIMEOUT:.0f} s")
+    elif noah.status != native.status:
+        parts.append(f"exit status {noah.status}, natively {native.status}")
+    if "Traceback (most recent call last)" in noah.errors:
+        parts.append("a Python traceback")
+    native_lines = native.sections.get(case, "").splitlines()
+    noah_lines = noah.sections.get(case, "").splitlines()
+    parts += difflib.unified_diff(native_lines, noah_lines, "native", "noah", lineterm="", n=2)
+    native_files = [f"{path}: {what}" for path, what in sorted(files_of(case, native.files).items())]
+    noah_files = [f"{path}: {what}" for path, what in sorted(files_of(case, noah.files).items())]
+    parts += difflib.unified_diff(native_files, noah_files, "native files", "noah files", lineterm="", n=0)
+    if parts and noah.errors:
+        parts += ["stderr:", noah.errors[-3000:]]
+    return "\n".join(parts)
+
+
+def collect() -> Iterator[object]:
+    for target, marks in TARGETS.items():
+        for name, source in SOURCES.items():
+            for variant in (target.variant, *(STATIC.get(name, ()) if target == next(iter(TARGETS)) else ())):
+                chosen = target._replace(variant=variant)
+                for case in cases_of(source):
+                    if case.startswith("x86_" if variant == "aarch64" else "arm_"):
+                        continue
+                    yield pytest.param(name, case, chosen, marks=marks, id=f"{chosen}-{name}-{case}")
+
+
+@functools.cache
+def kvm_trouble() -> str:
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    return ""
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize(("name", "case", "target"), list(collect()))
+def test_case(name: str, case: str, target: Target) -> None:
+    if not build.available(target.variant):
+        pytest.skip(f"no compiler {build.VARIANTS[target.variant][0]}")
+    if target.engine == "kvm" and kvm_trouble():
+        pytest.skip(kvm_trouble())
+    first, second = native_all(name, target.variant)
+    # The exit status belongs to the last case alone; no case ends its own process.
+    assert first.status == 0, f"the native run failed: {first.status} {list(first.sections.items())[-1]}"
+    trouble = explain(case, first, second)
+    assert not trouble, f"not deterministic on the native kernel:\n{trouble}"
+
+    whole = noah_all(name, target)
+    ended_here = whole.status != first.status and case == list(whole.sections)[-1]
+    if case in whole.sections and not ended_here and not explain(case, first, whole._replace(status=first.status)):
+        return
+    alone = run([str(build.build(SOURCES[name], oracle_variant(target.variant))), case])
+    trouble = explain(case, alone, run(in_noah(target, build.build(SOURCES[name], target.variant), case)))
+    if trouble:
+        pytest.fail(f"{name}.c, case {case}, on {target}:\n{trouble}", pytrace=False)
