@@ -71,7 +71,7 @@ Str: TypeAlias = Annotated[int, Kind("Str", U64, "str")]
 InBuf: TypeAlias = Annotated[int, Kind("InBuf", U64, "buffer")]  # as long as the Size argument after it
 OutBuf: TypeAlias = Annotated[int, Kind("OutBuf", U64, "buffer", OUT)]  # as long as the call's result
 OutStr: TypeAlias = Annotated[int, Kind("OutStr", U64, "str", OUT)]
-OutPath: TypeAlias = Annotated[int, Kind("OutPath", U64, "buffer", OUT)]  # readlink, getcwd: by the result, no NUL needed
+OutPath: TypeAlias = Annotated[int, Kind("OutPath", U64, "buffer", OUT)]  # readlink(2): no NUL
 ArgvPtr: TypeAlias = Annotated[int, Kind("ArgvPtr", U64, "argv")]
 EnvPtr: TypeAlias = Annotated[int, Kind("EnvPtr", U64, "env")]  # counted, not listed
 
@@ -140,8 +140,8 @@ OpenHowPtr: TypeAlias = Annotated[int, Kind("OpenHowPtr", U64, "struct:open_how"
 CapHeaderPtr: TypeAlias = Annotated[int, Kind("CapHeaderPtr", U64, "struct:cap_header", INOUT)]
 CapDataPtr: TypeAlias = Annotated[int, Kind("CapDataPtr", U64, "struct:cap_data")]
 CapDataOutPtr: TypeAlias = Annotated[int, Kind("CapDataOutPtr", U64, "struct:cap_data", OUT)]
-IoctlArg: TypeAlias = Annotated[int, Kind("IoctlArg", U64, "ioctl-arg", INOUT)]  # what it is, the IoctlCmd before it says
-FcntlArg: TypeAlias = Annotated[int, Kind("FcntlArg", U64, "fcntl-arg", INOUT)]  # as above, by the FcntlCmd
+IoctlArg: TypeAlias = Annotated[int, Kind("IoctlArg", U64, "ioctl-arg", INOUT)]  # what it is, its IoctlCmd says
+FcntlArg: TypeAlias = Annotated[int, Kind("FcntlArg", U64, "fcntl-arg", INOUT)]  # likewise
 
 # Flags and enumerations: `show` names the table.
 OpenFlags: TypeAlias = Annotated[int, Kind("OpenFlags", S32, "open_flags")]
