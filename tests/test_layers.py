@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.check
+
 ROOT: Final = Path(__file__).parents[1] / "src" / "noah"
 
 # From the top down. Layers that share a row do not see each other.

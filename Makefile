@@ -1,0 +1,47 @@
+# Every target sets up what it needs. The package index is the one that pip is configured for.
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+
+demo: $(READY)  ## a guest shell runs `cat FILE | grep WORD`: three processes, shown call by call
+	@$(BIN)/python tools/demo.py
+
+test: $(READY) build-tools  ## the quick tests (under 10 minutes)
+	@$(PYTEST) -q -m "not slow and not fuzz and not svm"
+
+check: $(READY)  ## form and types (under a minute)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --platform linux --cache-dir .mypy_cache/linux
+	@$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin src
+	@$(PYTEST) -q -m check
+
+test-slow: $(READY) build-tools  ## the tests that take long
+	@$(PYTEST) -q -m "slow and not svm" --timeout 1800
+
+test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semantics, in an emulated machine
+	@tools/setup.sh need qemu-system-x86_64
+	@$(PYTEST) -q -m svm --timeout 1800
+
+fuzz: $(READY) build-tools  ## random system calls
+	@$(PYTEST) -q -m fuzz --timeout 3600
+
+bench: $(READY) build-tools  ## the workloads natively and in Noah, side by side (ARGS="--rows getppid,stat")
+	@$(BIN)/python bench/run.py $(ARGS)
+
+build-tools:
+	@tools/setup.sh need gcc libc6-dev strace
+
+$(READY): pyproject.toml tools/setup.sh
+	@tools/setup.sh venv $(VENV)
+	@touch $@
+
+clean:  ## remove everything that a target made here
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	find src tests tools bench -name __pycache__ -prune -exec rm -rf {} +
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: demo test check test-slow test-svm fuzz bench build-tools clean help
