@@ -28,6 +28,8 @@ EXIT_FAULT: Final = 1  # memory: see fault_address, fault_access, fault_present;
 EXIT_EXCEPTION: Final = 2  # any other exception: see vector, error_code; regs as the CPU pushed them
 EXIT_INTERRUPTED: Final = 3  # kick() or a host signal; regs hold the user state
 EXIT_CRASHED: Final = 4  # the guest wrecked its own machine state and cannot go on (triple fault and the like)
+EXIT_HOST_FAULT: Final = 5  # the host has no memory behind a page that is mapped (beyond the end of a file); try again
+# once such pages are unmapped, the next access is then an EXIT_FAULT with its address
 
 
 class EngineError(Exception):
@@ -110,7 +112,13 @@ class Machine(Protocol):
     def written_pages(self) -> list[int]:
         """Arena offsets of the 4 KiB pages that the guest wrote since begin_write_log()."""
 
+    def before_fork(self, vcpu: Vcpu) -> None:
+        """Just before a host fork, in the forking thread: save what the child can't ask the engine for."""
+
     def after_fork(self, vcpu: Vcpu) -> None:
-        """In the child of a host fork: make machine and vcpu (the forking thread's, same registers) usable again."""
+        """In the child of a host fork: make machine and vcpu (the forking thread's, same registers) usable again.
+
+        vcpu.regs may be a new object afterwards.
+        """
 
     def close(self) -> None: ...

@@ -1,0 +1,631 @@
+"""The KVM engine: guest user code at native speed, in pure Python.
+
+A guest has no kernel. SYSCALL enters a two-byte trap page (`out`), every exception a stub that does the same; both end
+KVM_RUN. Two kinds of KVM are told apart by the privilege level found in the first trap:
+
+- *hardware* (VMX, SVM): SYSCALL switches to CPL 0; the way back is `sysretq`, or `iretq` when more than the result
+  changed (signals, exceptions).
+- *user-level* (a software KVM that emulates ring 0): SYSCALL reaches the trap page without leaving CPL 3. The trap page
+  is therefore accessible to user code and the TSS allows its one port; the way back is set from here.
+
+Between runs `regs` always holds the *user's* registers; `_parked` remembers where the vCPU really stands.
+
+Removing a permission: shadow page tables and TLBs see an edit only once the host invalidates the backing page, which
+Arena.invalidate() and Arena.free() do for all vCPUs at once (see docs/decisions/0002-invalidation.md).
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap as hostmmap
+import os
+import signal
+import struct
+import threading
+from array import array
+from collections.abc import MutableSequence
+from fcntl import ioctl
+from typing import Final
+
+from noah.vm.api import (
+    EXEC,
+    EXIT_CRASHED,
+    EXIT_EXCEPTION,
+    EXIT_FAULT,
+    EXIT_HOST_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_SYSCALL,
+    READ,
+    WRITE,
+    EngineError,
+)
+from noah.vm.arch.x86_64 import (
+    COUNT,
+    GENERAL_PROTECTION,
+    PAGE_FAULT,
+    R11,
+    RCX,
+    RFLAGS,
+    RIP,
+    RSP,
+)
+from noah.vm.arch.x86_paging import PageTables, flags_of
+from noah.vm.arena import PAGE, Arena
+
+# <linux/kvm.h>: _IO, _IOW, _IOR, _IOWR of type 0xAE.
+_CREATE_VM: Final = 0xAE01
+_CHECK_EXTENSION: Final = 0xAE03
+_GET_VCPU_MMAP_SIZE: Final = 0xAE04
+_GET_SUPPORTED_CPUID: Final = 0xC008AE05
+_CREATE_VCPU: Final = 0xAE41
+_SET_USER_MEMORY_REGION: Final = 0x4020AE46
+_RUN: Final = 0xAE80
+_GET_SREGS: Final = 0x8138AE83
+_SET_SREGS: Final = 0x4138AE84
+_SET_MSRS: Final = 0x4008AE89
+_SET_SIGNAL_MASK: Final = 0x4004AE8B
+_SET_CPUID2: Final = 0x4008AE90
+_GET_XSAVE: Final = 0x9000AEA4
+_SET_XSAVE: Final = 0x5000AEA5
+_SET_XCRS: Final = 0x4188AEA7
+_CAP_SYNC_REGS: Final = 74
+_EXIT_IO: Final = 2
+
+# struct kvm_run
+_IMMEDIATE_EXIT: Final = 1
+_EXIT_REASON: Final = 8 // 4
+_VALID_REGS: Final = 288 // 8
+_DIRTY_REGS: Final = 296 // 8
+_REGS: Final = 304
+_SREGS: Final = _REGS + 144
+_SREGS_SIZE: Final = 312
+
+# struct kvm_sregs
+_CS: Final = 0
+_FS_BASE: Final = 3 * 24
+_GS_BASE: Final = 4 * 24
+_SS: Final = 5 * 24
+_CR2: Final = 232
+
+# Selectors as Linux has them (arch/x86/include/asm/segment.h).
+_KERNEL_CS: Final = 0x10
+_USER_DS: Final = 0x2B
+_USER_CS: Final = 0x33
+_TSS_SELECTOR: Final = 0x40
+_STAR: Final = 0x0023_0010_0000_0000
+
+_MSR_STAR: Final = 0xC0000081
+_MSR_LSTAR: Final = 0xC0000082
+_MSR_FMASK: Final = 0xC0000084
+_FMASK: Final = 0x47700  # TF IF DF IOPL NT AC, as Linux
+
+# Page faults (SDM vol. 3, 4.7).
+_PF_PRESENT: Final = 1
+_PF_WRITE: Final = 2
+_PF_FETCH: Final = 16
+
+USER_LIMIT: Final = 0x7FFF_FFE0_0000
+"""Everything from here on is the engine's: descriptor tables, trap page."""
+
+# The system area: six pages at the start of the arena, mapped at USER_LIMIT.
+_GDT: Final = 0x0000
+_TSS: Final = 0x1000
+_STACK: Final = 0x2000  # exceptions push their frame at its end
+_IDT: Final = 0x3000
+_STUBS: Final = 0x4000  # 16 bytes for each vector
+_TRAP: Final = 0x5000
+_SYSTEM_SIZE: Final = 0x6000
+_STACK_TOP: Final = USER_LIMIT + _STACK + PAGE - 16
+_FRAME: Final = _STACK_TOP - 40  # rip, cs, rflags, rsp, ss
+
+_TRAP_ADDRESS: Final = USER_LIMIT + _TRAP
+_TRAP_DONE: Final = _TRAP_ADDRESS + 2
+_SYSRET_ADDRESS: Final = _TRAP_ADDRESS + 2
+_IRET_ADDRESS: Final = _TRAP_ADDRESS + 8
+_STUBS_ADDRESS: Final = USER_LIMIT + _STUBS
+_PORT: Final = 0x80
+_TSS_LIMIT: Final = 0x68 + (_PORT >> 3) + 1  # up to the bitmap's byte for the port, and one more (SDM vol. 1, 19.5.2)
+_WITH_ERROR_CODE: Final = frozenset((8, 10, 11, 12, 13, 14, 17, 21, 29, 30))
+_FLAGS_USER: Final = 0x0025_4FD5  # CF PF AF ZF SF TF DF OF NT RF AC ID: what user code may set
+_FLAGS_FIXED: Final = 0x202
+
+_XSAVE_SIZE: Final = 832  # legacy area, header, AVX: what XCR0 = 7 selects
+_XSAVE_INITIAL: Final = (struct.pack("<H22xII", 0x37F, 0x1F80, 0xFFFF).ljust(512, b"\0") + struct.pack("<Q", 3)).ljust(
+    _XSAVE_SIZE, b"\0"
+)
+
+KICK_SIGNAL: Final = signal.SIGRTMAX - 1
+"""Ends KVM_RUN of another thread (Vcpu.kick); it arrives with si_code SI_TKILL from this process itself."""
+
+_CHUNK: Final = 64 << 20  # one memory slot
+_EAGER_LIMIT: Final = 256 << 20  # larger mappings get their page tables when they are touched
+_CPUID_ENTRIES: Final = 200
+
+_ON_USER: Final = 0  # regs are what the vCPU has
+_ON_TRAP: Final = 1  # CPL 0, behind the trap's `out`: sysretq goes back
+_ON_FRAME: Final = 2  # CPL 0 otherwise: iretq goes back
+
+
+def _segment(selector: int, kind: int, dpl: int, default_big: int, long_mode: int) -> bytes:
+    return struct.pack(
+        "<QIHBBBBBBBBBB", 0, 0xFFFFFFFF, selector, kind, 1, dpl, default_big, 1, long_mode, 1, 0, 0, 0
+    )
+
+
+_USER_CODE_SEGMENT: Final = _segment(_USER_CS, 11, 3, 0, 1)
+_USER_DATA_SEGMENT: Final = _segment(_USER_DS, 3, 3, 1, 0)
+
+
+def _system_area() -> bytes:
+    """The descriptor tables, the exception stubs and the trap page."""
+    area = bytearray(_SYSTEM_SIZE)
+    tss = USER_LIMIT + _TSS
+    gdt = [
+        0,
+        0x00CF9B000000FFFF,
+        0x00AF9B000000FFFF,
+        0x00CF93000000FFFF,
+        0x00CFFB000000FFFF,
+        0x00CFF3000000FFFF,
+        0x00AFFB000000FFFF,
+        0,
+        0x0000890000000000 | (_TSS_LIMIT & 0xFFFF) | (tss & 0xFFFFFF) << 16 | (tss >> 24 & 0xFF) << 56,
+        tss >> 32,
+    ]
+    struct.pack_into(f"<{len(gdt)}Q", area, _GDT, *gdt)
+    struct.pack_into("<Q", area, _TSS + 4, _STACK_TOP)  # RSP0
+    struct.pack_into("<H", area, _TSS + 0x66, 0x68)  # the I/O bitmap follows the TSS
+    bitmap = bytearray(b"\xff" * (_TSS_LIMIT + 1 - 0x68))
+    bitmap[_PORT >> 3] &= ~(1 << (_PORT & 7)) & 0xFF
+    area[_TSS + 0x68 : _TSS + 0x68 + len(bitmap)] = bitmap
+    for vector in range(256):
+        stub = _STUBS_ADDRESS + vector * 16
+        area[_STUBS + vector * 16 : _STUBS + vector * 16 + 2] = bytes((0xE6, _PORT))
+        dpl = 3 if vector in (3, 4) else 0  # int3 and into are the user's to raise
+        gate = (stub & 0xFFFF) | _KERNEL_CS << 16 | (0x8E | dpl << 5) << 40 | (stub >> 16 & 0xFFFF) << 48
+        struct.pack_into("<QQ", area, _IDT + vector * 16, gate, stub >> 32)
+    area[_TRAP : _TRAP + 2] = bytes((0xE6, _PORT))  # out %al,$port
+    area[_TRAP + 2 : _TRAP + 5] = b"\x48\x0f\x07"  # sysretq
+    area[_TRAP + 8 : _TRAP + 10] = b"\x48\xcf"  # iretq
+    return bytes(area)
+
+
+_SYSTEM_AREA: Final = _system_area()
+
+
+class _Device:
+    """/dev/kvm, opened once a process; its answers do not change."""
+
+    __slots__ = ("cpuid", "fd", "run_size")
+
+    def __init__(self) -> None:
+        try:
+            self.fd = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise EngineError("/dev/kvm is missing: load the kvm module, or use --engine emulator") from None
+        except PermissionError:
+            raise EngineError("no permission for /dev/kvm: join its group, or use --engine emulator") from None
+        except OSError as error:
+            raise EngineError(f"/dev/kvm: {error.strerror}; use --engine emulator") from None
+        if not ioctl(self.fd, _CHECK_EXTENSION, _CAP_SYNC_REGS) & 3 == 3:
+            raise EngineError("this KVM cannot synchronise registers (KVM_CAP_SYNC_REGS); use --engine emulator")
+        self.run_size = int(ioctl(self.fd, _GET_VCPU_MMAP_SIZE, 0))
+        table = bytearray(8 + 40 * _CPUID_ENTRIES)
+        struct.pack_into("<II", table, 0, _CPUID_ENTRIES, 0)
+        ioctl(self.fd, _GET_SUPPORTED_CPUID, table)
+        self.cpuid = table
+
+
+class KvmVcpu:
+    """See noah.vm.api.Vcpu."""
+
+    __slots__ = (
+        "_fd",
+        "_kicked",
+        "_machine",
+        "_parked",
+        "_run",
+        "_run_words",
+        "_run_words32",
+        "_saved",
+        "_thread",
+        "error_code",
+        "fault_access",
+        "fault_address",
+        "fault_present",
+        "regs",
+        "vector",
+    )
+
+    regs: MutableSequence[int]
+
+    def __init__(self, machine: KvmMachine) -> None:
+        self._machine = machine
+        self._parked = _ON_USER
+        self._kicked = False
+        self.fault_address = self.fault_access = self.vector = self.error_code = 0
+        self.fault_present = False
+        self._create()
+        self._set_sregs(self._initial_sregs())
+        self.regs[RFLAGS] = _FLAGS_FIXED
+
+    def _create(self) -> None:
+        """Make the KVM vCPU of this process and thread."""
+        device = self._machine.device
+        self._thread = threading.get_ident()
+        self._fd = ioctl(self._machine.vm, _CREATE_VCPU, self._machine.next_vcpu())
+        self._run = hostmmap.mmap(self._fd, device.run_size)
+        whole = memoryview(self._run)
+        self._run_words = whole.cast("Q")
+        self._run_words32 = whole.cast("I")
+        self.regs = self._run_words[_REGS // 8 : _REGS // 8 + COUNT]
+        self._run_words[_VALID_REGS] = 1
+        ioctl(self._fd, _SET_CPUID2, device.cpuid)
+        msrs = ((_MSR_STAR, _STAR), (_MSR_LSTAR, _TRAP_ADDRESS), (_MSR_FMASK, _FMASK))
+        ioctl(
+            self._fd,
+            _SET_MSRS,
+            struct.pack("<II", len(msrs), 0) + b"".join(struct.pack("<IIQ", i, 0, v) for i, v in msrs),
+        )
+        ioctl(self._fd, _SET_XCRS, struct.pack("<IIIIQ", 1, 0, 0, 0, 7).ljust(392, b"\0"))
+        # Signals blocked in this thread are open inside KVM_RUN, which then fails with EINTR and leaves them pending.
+        ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, 0))
+
+    def _initial_sregs(self) -> bytearray:
+        task = struct.pack("<QIHBBBBBBBBBB", USER_LIMIT + _TSS, _TSS_LIMIT, _TSS_SELECTOR, 11, 1, *([0] * 8))
+        sregs = _USER_CODE_SEGMENT + _USER_DATA_SEGMENT * 5 + task + bytes(24)
+        sregs += struct.pack("<QH6x", USER_LIMIT + _GDT, 79) + struct.pack("<QH6x", USER_LIMIT + _IDT, 4095)
+        cr0 = 0x80050033  # PG AM WP NE ET MP PE
+        cr4 = 0x10620 | 1 << 18  # PAE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
+        efer = 0xD01  # NXE LMA LME SCE
+        sregs += struct.pack("<QQQQQQQ", cr0, 0, self._machine.root, cr4, 0, efer, 0xFEE00900) + bytes(32)
+        return bytearray(sregs)
+
+    def _get_sregs(self) -> bytearray:
+        sregs = bytearray(_SREGS_SIZE)
+        ioctl(self._fd, _GET_SREGS, sregs)
+        return sregs
+
+    def _set_sregs(self, sregs: bytearray) -> None:
+        ioctl(self._fd, _SET_SREGS, sregs)
+
+    # -- running
+
+    def run(self) -> int:
+        regs = self.regs
+        if self._parked and not self._leave_kernel():
+            return EXIT_EXCEPTION
+        self._run_words[_DIRTY_REGS] = 1
+        try:
+            ioctl(self._fd, _RUN, 0)
+        except OSError as error:
+            return self._not_run(error)
+        address = regs[RIP]
+        if address == _TRAP_ADDRESS or address == _TRAP_DONE:
+            self._parked = self._machine.trap_level
+            regs[RIP] = regs[RCX]
+            regs[RFLAGS] = regs[R11]
+            return EXIT_SYSCALL
+        return self._other_exit(address)
+
+    def _leave_kernel(self) -> bool:
+        """Prepare the way from CPL 0 back to the user's registers. False: they cannot be loaded, a #GP is reported."""
+        regs = self.regs
+        rip = regs[RIP]
+        if self._parked == _ON_TRAP and rip == regs[RCX] and regs[RFLAGS] == regs[R11]:
+            regs[RIP] = _SYSRET_ADDRESS
+            return True
+        if rip + 0x8000_0000_0000 & 0xFFFF_0000_0000_0000:
+            self.vector, self.error_code = GENERAL_PROTECTION, 0
+            return False
+        words = self._machine.arena.words
+        frame = (_FRAME - USER_LIMIT) >> 3
+        words[frame] = rip
+        words[frame + 1] = _USER_CS
+        words[frame + 2] = regs[RFLAGS] & _FLAGS_USER | _FLAGS_FIXED
+        words[frame + 3] = regs[RSP]
+        words[frame + 4] = _USER_DS
+        regs[RIP] = _IRET_ADDRESS
+        regs[RSP] = _FRAME
+        return True
+
+    def _not_run(self, error: OSError) -> int:
+        """KVM_RUN failed: a signal, or memory that the host could not provide."""
+        regs = self.regs
+        rip = regs[RIP]
+        if error.errno in (errno.EINTR, errno.EAGAIN):
+            if rip < USER_LIMIT or rip > _TRAP_ADDRESS + PAGE:
+                self._parked = _ON_USER
+            elif rip == _SYSRET_ADDRESS and self._parked == _ON_TRAP:
+                regs[RIP], regs[RFLAGS] = regs[RCX], regs[R11]
+            elif rip == _IRET_ADDRESS:
+                self._parked = _ON_FRAME
+                self._load_frame((_FRAME - USER_LIMIT) >> 3)
+            else:
+                return self._finish_entry()
+            self._run[_IMMEDIATE_EXIT] = 0
+            self._kicked = False
+            return EXIT_INTERRUPTED
+        if error.errno == errno.EFAULT and (rip < USER_LIMIT or rip > _TRAP_ADDRESS + PAGE):
+            # The host has no page: beyond the end of a mapped file, or an mprotect() window of another thread.
+            self._parked = _ON_USER
+            return EXIT_HOST_FAULT
+        return EXIT_CRASHED
+
+    def _finish_entry(self) -> int:
+        """A signal came between the trap's or exception's entry and its `out`: let that instruction finish."""
+        ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, (1 << 64) - 1))
+        kicked = self._run[_IMMEDIATE_EXIT]
+        self._run[_IMMEDIATE_EXIT] = 0
+        self._parked = _ON_USER
+        try:
+            return self.run()
+        finally:
+            self._run[_IMMEDIATE_EXIT] = kicked
+            ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, 0))
+
+    def _load_frame(self, frame: int) -> None:
+        words, regs = self._machine.arena.words, self.regs
+        regs[RIP] = words[frame]
+        regs[RFLAGS] = words[frame + 2]
+        regs[RSP] = words[frame + 3]
+
+    def _other_exit(self, address: int) -> int:
+        reason = self._run_words32[_EXIT_REASON]
+        if not _STUBS_ADDRESS <= address < _STUBS_ADDRESS + PAGE:
+            if reason == _EXIT_IO:  # the guest's own `out` to the trap's port: not its to use
+                self.vector, self.error_code = GENERAL_PROTECTION, 0
+                self._parked = _ON_USER
+                return EXIT_EXCEPTION
+            return EXIT_CRASHED
+        vector = (address - _STUBS_ADDRESS) >> 4
+        words = self._machine.arena.words
+        frame = (self.regs[RSP] - USER_LIMIT) >> 3
+        if not _STACK >> 3 <= frame <= (_STACK_TOP - USER_LIMIT - 40) >> 3:
+            return EXIT_CRASHED
+        self.error_code = 0
+        if vector in _WITH_ERROR_CODE:
+            self.error_code = words[frame]
+            frame += 1
+        if words[frame + 1] & 3 != 3:  # the way back itself failed (iretq with a bad frame): the user state is in _FRAME
+            frame = (_FRAME - USER_LIMIT) >> 3
+            vector = GENERAL_PROTECTION
+        self._parked = _ON_FRAME
+        self._load_frame(frame)
+        self.vector = vector
+        if vector != PAGE_FAULT:
+            return EXIT_EXCEPTION
+        sregs = self._get_sregs()
+        code = self.error_code
+        self.fault_address = struct.unpack_from("<Q", sregs, _CR2)[0]
+        self.fault_access = EXEC if code & _PF_FETCH else WRITE if code & _PF_WRITE else READ
+        self.fault_present = bool(code & _PF_PRESENT)
+        if self._machine.fill_lazy(self.fault_address):
+            return self.run()
+        return EXIT_FAULT
+
+    def kick(self) -> None:
+        self._kicked = True
+        self._run[_IMMEDIATE_EXIT] = 1
+        if self._thread != threading.get_ident():
+            signal.pthread_kill(self._thread, KICK_SIGNAL)
+
+    # -- state that is not in regs
+
+    def privilege_level(self) -> int:
+        """Where the vCPU stands now, whatever regs show (SDM vol. 3, 5.5)."""
+        return self._get_sregs()[_CS + 12] & 3  # the selector's RPL
+
+    def get_tls(self) -> int:
+        return int.from_bytes(self._get_sregs()[_FS_BASE : _FS_BASE + 8], "little")
+
+    def set_tls(self, value: int) -> None:
+        self._set_base(_FS_BASE, value)
+
+    def get_gs(self) -> int:
+        return int.from_bytes(self._get_sregs()[_GS_BASE : _GS_BASE + 8], "little")
+
+    def set_gs(self, value: int) -> None:
+        self._set_base(_GS_BASE, value)
+
+    def _set_base(self, where: int, value: int) -> None:
+        sregs = self._get_sregs()
+        sregs[where : where + 8] = value.to_bytes(8, "little")
+        self._set_sregs(sregs)
+
+    def get_fp(self) -> bytes:
+        state = bytearray(4096)
+        ioctl(self._fd, _GET_XSAVE, state)
+        return bytes(state[:_XSAVE_SIZE])
+
+    def set_fp(self, state: bytes) -> None:
+        ioctl(self._fd, _SET_XSAVE, bytearray((state or _XSAVE_INITIAL).ljust(4096, b"\0")))
+
+    def before_fork(self) -> None:
+        """Fetch what only the owner of the vCPU can: a forked child cannot use its parent's KVM descriptors."""
+        xsave = bytearray(4096)
+        ioctl(self._fd, _GET_XSAVE, xsave)
+        self._saved = self._get_sregs(), xsave
+
+    def after_fork(self) -> None:
+        """In a forked child: the same registers on a vCPU of this process' own VM, in user mode."""
+        regs = array("Q", self.regs)
+        sregs, xsave = self._saved
+        sregs[_CS : _CS + 24] = _USER_CODE_SEGMENT
+        sregs[_SS : _SS + 24] = _USER_DATA_SEGMENT
+        self.close()
+        self._create()
+        self._parked = _ON_USER
+        self._set_sregs(sregs)
+        ioctl(self._fd, _SET_XSAVE, xsave)
+        self.regs[:] = regs  # type: ignore[call-overload]
+
+    def close(self) -> None:
+        self.regs = list(self.regs)
+        self._run_words.release()
+        self._run_words32.release()
+        self._run.close()
+        os.close(self._fd)
+
+
+class KvmMachine:
+    """See noah.vm.api.Machine. Raises EngineError when KVM cannot be used here; the text says why."""
+
+    __slots__ = (
+        "_chunks",
+        "_lazy",
+        "_next_vcpu",
+        "_tables",
+        "arch",
+        "arena",
+        "device",
+        "name",
+        "root",
+        "trap_level",
+        "user_limit",
+        "vm",
+    )
+
+    def __init__(self, arena: Arena | None = None) -> None:
+        self.name = "kvm"
+        self.arch = "x86_64"
+        self.user_limit = USER_LIMIT
+        self.device = _Device()
+        self.arena = arena or Arena()
+        self.trap_level = _ON_USER
+        self._chunks: list[int] = []
+        self._lazy: list[tuple[int, int, int, int]] = []
+        self._open()
+        self._set_up()
+        self._probe()
+
+    def _open(self) -> None:
+        try:
+            self.vm = ioctl(self.device.fd, _CREATE_VM, 0)
+        except OSError as error:
+            raise EngineError(f"KVM cannot make a virtual machine: {error.strerror}; use --engine emulator") from None
+        self._next_vcpu = 0
+        for slot, chunk in enumerate(self._chunks):
+            self._register(slot, chunk)
+
+    def _set_up(self) -> None:
+        """Place the system area and empty page tables in an empty arena, always at the same offsets."""
+        at = self.arena.alloc(_SYSTEM_SIZE)
+        self.arena.anonymous(at, _SYSTEM_SIZE)
+        self.arena.view[at : at + _SYSTEM_SIZE] = _SYSTEM_AREA
+        self._tables = PageTables(self.arena)
+        self.root = self._tables.root
+        self._lazy.clear()
+        self._tables.map(USER_LIMIT, _SYSTEM_SIZE, at, flags_of(READ | WRITE | EXEC))
+        self._cover(0, self.arena.top)
+
+    def _register(self, slot: int, chunk: int) -> None:
+        size = min(_CHUNK, self.arena.size - chunk)
+        region = struct.pack("<IIQQQ", slot, 0, chunk, size, self.arena.address + chunk)
+        ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
+
+    def _cover(self, offset: int, length: int) -> None:
+        """Make a part of the arena guest-physical memory."""
+        for chunk in range(offset // _CHUNK * _CHUNK, offset + length, _CHUNK):
+            if chunk not in self._chunks:
+                self._register(len(self._chunks), chunk)
+                self._chunks.append(chunk)
+
+    def next_vcpu(self) -> int:
+        self._next_vcpu += 1
+        return self._next_vcpu - 1
+
+    def _probe(self) -> None:
+        """Make one system call in the guest: does the trap work, and at which privilege level does it arrive?"""
+        page = self.arena.alloc(PAGE)
+        self.arena.anonymous(page, PAGE)
+        self.arena.view[page : page + 4] = b"\x0f\x05\x0f\x05"  # syscall; syscall
+        self.map(0x10000, PAGE, page, READ | EXEC)
+        vcpu = KvmVcpu(self)
+        vcpu.regs[RIP] = 0x10000
+        kind = vcpu.run()
+        if kind != EXIT_SYSCALL or vcpu.regs[RIP] != 0x10002:
+            raise EngineError("this KVM failed the self-test: a system call did not arrive; use --engine emulator")
+        self.trap_level = _ON_USER if vcpu.privilege_level() == 3 else _ON_TRAP
+        vcpu.close()
+        self.unmap(0x10000, PAGE)
+        self.arena.free(page, PAGE)
+
+    def map(self, address: int, length: int, offset: int, prot: int) -> None:
+        if length > _EAGER_LIMIT:
+            self._lazy.append((address, address + length, offset, prot))
+            return
+        self._cover(offset, length)
+        self._tables.map(address, length, offset, flags_of(prot))
+
+    def fill_lazy(self, address: int) -> bool:
+        """A fault in a large mapping: provide the aligned part around it. False: it is not in one, or is filled."""
+        for start, end, offset, prot in self._lazy:
+            if start <= address < end and prot:
+                if self._tables.translate(address):
+                    return False
+                low = max(start, address & -_CHUNK)
+                high = min(end, (address & -_CHUNK) + _CHUNK)
+                at = offset + low - start
+                self._cover(at, high - low)
+                self._tables.map(low, high - low, at, flags_of(prot))
+                return True
+        return False
+
+    def _cut_lazy(self, address: int, end: int) -> None:
+        """Take a range out of the large mappings."""
+        kept = []
+        for start, stop, offset, prot in self._lazy:
+            if stop <= address or end <= start:
+                kept.append((start, stop, offset, prot))
+                continue
+            if start < address:
+                kept.append((start, address, offset, prot))
+            if end < stop:
+                kept.append((end, stop, offset + end - start, prot))
+        self._lazy[:] = kept
+
+    def protect(self, address: int, length: int, offset: int, prot: int) -> None:
+        flags = flags_of(prot)
+        if self._lazy:
+            self._cut_lazy(address, address + length)
+        if length > _EAGER_LIMIT:
+            self._tables.unmap(address, length)
+            self._lazy.append((address, address + length, offset, prot))
+        else:
+            self._cover(offset, length)
+            self._tables.map(address, length, offset, flags)
+        self.flush(offset, length)
+
+    def unmap(self, address: int, length: int) -> None:
+        if self._lazy:
+            self._cut_lazy(address, address + length)
+        self._tables.unmap(address, length)
+
+    def flush(self, offset: int, length: int) -> None:
+        self.arena.invalidate(offset, length)
+
+    def reset(self) -> None:
+        self.arena.reset()
+        self._set_up()
+
+    def new_vcpu(self) -> KvmVcpu:
+        return KvmVcpu(self)
+
+    def begin_write_log(self) -> None:
+        self._tables.clear_dirty()
+
+    def written_pages(self) -> list[int]:
+        return self._tables.dirty_pages()
+
+    def before_fork(self, vcpu: KvmVcpu) -> None:
+        vcpu.before_fork()
+
+    def after_fork(self, vcpu: KvmVcpu) -> None:
+        os.close(self.vm)
+        self._open()
+        vcpu.after_fork()
+
+    def close(self) -> None:
+        os.close(self.vm)
+        os.close(self.device.fd)
