@@ -140,7 +140,7 @@ ENOTRECOVERABLE: Final = 131  # state not recoverable
 ERFKILL: Final = 132  # operation not possible due to RF-kill
 EHWPOISON: Final = 133  # memory page has hardware error
 
-# Inside the kernel only (include/linux/errno.h): how an interrupted call goes on. strace shows these, programs see none.
+# Inside the kernel only (include/linux/errno.h): how an interrupted call goes on. strace sees these, programs never.
 ERESTARTSYS: Final = 512  # restart if SA_RESTART or no handler ran, else EINTR
 ERESTARTNOINTR: Final = 513  # restart always
 ERESTARTNOHAND: Final = 514  # restart if no handler ran, else EINTR

@@ -1,0 +1,210 @@
+"""ioctl.h: request numbers of ioctl(2) for files, terminals and sockets.
+
+The numbers are the same on x86-64 and aarch64.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Terminals (asm-generic/ioctls.h)
+TCGETS: Final = 0x5401
+TCSETS: Final = 0x5402
+TCSETSW: Final = 0x5403
+TCSETSF: Final = 0x5404
+TCGETA: Final = 0x5405
+TCSETA: Final = 0x5406
+TCSETAW: Final = 0x5407
+TCSETAF: Final = 0x5408
+TCSBRK: Final = 0x5409
+TCXONC: Final = 0x540A
+TCFLSH: Final = 0x540B
+TIOCEXCL: Final = 0x540C
+TIOCNXCL: Final = 0x540D
+TIOCSCTTY: Final = 0x540E
+TIOCGPGRP: Final = 0x540F
+TIOCSPGRP: Final = 0x5410
+TIOCOUTQ: Final = 0x5411
+TIOCSTI: Final = 0x5412
+TIOCGWINSZ: Final = 0x5413
+TIOCSWINSZ: Final = 0x5414
+TIOCMGET: Final = 0x5415
+TIOCMBIS: Final = 0x5416
+TIOCMBIC: Final = 0x5417
+TIOCMSET: Final = 0x5418
+TIOCGSOFTCAR: Final = 0x5419
+TIOCSSOFTCAR: Final = 0x541A
+FIONREAD: Final = 0x541B
+TIOCINQ: Final = 0x541B
+TIOCLINUX: Final = 0x541C
+TIOCCONS: Final = 0x541D
+TIOCGSERIAL: Final = 0x541E
+TIOCSSERIAL: Final = 0x541F
+TIOCPKT: Final = 0x5420
+FIONBIO: Final = 0x5421
+TIOCNOTTY: Final = 0x5422
+TIOCSETD: Final = 0x5423
+TIOCGETD: Final = 0x5424
+TCSBRKP: Final = 0x5425
+TIOCSBRK: Final = 0x5427
+TIOCCBRK: Final = 0x5428
+TIOCGSID: Final = 0x5429
+TIOCGRS485: Final = 0x542E
+TIOCSRS485: Final = 0x542F
+TIOCGPTN: Final = 0x80045430
+TIOCSPTLCK: Final = 0x40045431
+TIOCGDEV: Final = 0x80045432
+TIOCSIG: Final = 0x40045436
+TIOCVHANGUP: Final = 0x5437
+TIOCGPKT: Final = 0x80045438
+TIOCGPTLCK: Final = 0x80045439
+TIOCGEXCL: Final = 0x80045440
+TIOCGPTPEER: Final = 0x5441
+FIONCLEX: Final = 0x5450
+FIOCLEX: Final = 0x5451
+FIOASYNC: Final = 0x5452
+TIOCGLCKTRMIOS: Final = 0x5456
+TIOCSLCKTRMIOS: Final = 0x5457
+TIOCMIWAIT: Final = 0x545C
+TIOCGICOUNT: Final = 0x545D
+FIOQSIZE: Final = 0x5460
+
+# With struct termios2: the C library's tcgetattr(3) since 2.42, and programs that set odd speeds
+TCGETS2: Final = 0x802C542A
+TCSETS2: Final = 0x402C542B
+TCSETSW2: Final = 0x402C542C
+TCSETSF2: Final = 0x402C542D
+
+# Virtual consoles (linux/kd.h, linux/vt.h): what programs try on a terminal to learn whether it is one
+KDGETMODE: Final = 0x4B3B
+KDSETMODE: Final = 0x4B3A
+KDGKBMODE: Final = 0x4B44
+KDSKBMODE: Final = 0x4B45
+KDGKBTYPE: Final = 0x4B33
+VT_OPENQRY: Final = 0x5600
+VT_GETMODE: Final = 0x5601
+VT_GETSTATE: Final = 0x5603
+VT_ACTIVATE: Final = 0x5606
+VT_WAITACTIVE: Final = 0x5607
+
+# Values that come with TIOCPKT, TCFLSH, TCXONC
+TIOCPKT_DATA: Final = 0
+TIOCPKT_FLUSHREAD: Final = 1
+TIOCPKT_FLUSHWRITE: Final = 2
+TIOCPKT_STOP: Final = 4
+TIOCPKT_START: Final = 8
+TIOCPKT_NOSTOP: Final = 16
+TIOCPKT_DOSTOP: Final = 32
+TIOCPKT_IOCTL: Final = 64
+TCOOFF: Final = 0
+TCOON: Final = 1
+TCIOFF: Final = 2
+TCION: Final = 3
+TCIFLUSH: Final = 0
+TCOFLUSH: Final = 1
+TCIOFLUSH: Final = 2
+
+# Files and file systems (linux/fs.h, linux/fiemap.h, linux/msdos_fs.h)
+FIBMAP: Final = 1
+FIGETBSZ: Final = 2
+FIFREEZE: Final = 0xC0045877
+FITHAW: Final = 0xC0045878
+FITRIM: Final = 0xC0185879
+FICLONE: Final = 0x40049409
+FICLONERANGE: Final = 0x4020940D
+FIDEDUPERANGE: Final = 0xC0189436
+FS_IOC_GETFLAGS: Final = 0x80086601
+FS_IOC_SETFLAGS: Final = 0x40086602
+FS_IOC_GETVERSION: Final = 0x80087601
+FS_IOC_SETVERSION: Final = 0x40087602
+FS_IOC_FIEMAP: Final = 0xC020660B
+FS_IOC_FSGETXATTR: Final = 0x801C581F
+FS_IOC_FSSETXATTR: Final = 0x401C5820
+FS_IOC_GETFSLABEL: Final = 0x81009431
+FS_IOC_SETFSLABEL: Final = 0x41009432
+FS_IOC_GET_ENCRYPTION_POLICY: Final = 0x400C6615
+FAT_IOCTL_GET_ATTRIBUTES: Final = 0x80047210
+
+# Flags of FS_IOC_GETFLAGS: chattr(1)
+FS_SECRM_FL: Final = 1
+FS_UNRM_FL: Final = 2
+FS_COMPR_FL: Final = 4
+FS_SYNC_FL: Final = 8
+FS_IMMUTABLE_FL: Final = 0x10
+FS_APPEND_FL: Final = 0x20
+FS_NODUMP_FL: Final = 0x40
+FS_NOATIME_FL: Final = 0x80
+FS_DIRSYNC_FL: Final = 0x10000
+FS_NOCOW_FL: Final = 0x800000
+FS_PROJINHERIT_FL: Final = 0x20000000
+
+# Block devices
+BLKROSET: Final = 0x125D
+BLKROGET: Final = 0x125E
+BLKRRPART: Final = 0x125F
+BLKGETSIZE: Final = 0x1260
+BLKFLSBUF: Final = 0x1261
+BLKRASET: Final = 0x1262
+BLKRAGET: Final = 0x1263
+BLKSSZGET: Final = 0x1268
+BLKBSZGET: Final = 0x80081270
+BLKBSZSET: Final = 0x40081271
+BLKGETSIZE64: Final = 0x80081272
+BLKDISCARD: Final = 0x1277
+BLKIOMIN: Final = 0x1278
+BLKIOOPT: Final = 0x1279
+BLKALIGNOFF: Final = 0x127A
+BLKPBSZGET: Final = 0x127B
+BLKDISCARDZEROES: Final = 0x127C
+BLKSECDISCARD: Final = 0x127D
+BLKROTATIONAL: Final = 0x127E
+BLKZEROOUT: Final = 0x127F
+
+# The random devices (linux/random.h)
+RNDGETENTCNT: Final = 0x80045200
+RNDADDTOENTCNT: Final = 0x40045201
+RNDADDENTROPY: Final = 0x40085203
+
+# Name spaces (linux/nsfs.h)
+NS_GET_USERNS: Final = 0xB701
+NS_GET_PARENT: Final = 0xB702
+NS_GET_NSTYPE: Final = 0xB703
+NS_GET_OWNER_UID: Final = 0xB704
+
+# Sockets and network interfaces (linux/sockios.h)
+FIOSETOWN: Final = 0x8901
+SIOCSPGRP: Final = 0x8902
+FIOGETOWN: Final = 0x8903
+SIOCGPGRP: Final = 0x8904
+SIOCATMARK: Final = 0x8905
+SIOCINQ: Final = 0x541B
+SIOCOUTQ: Final = 0x5411
+SIOCADDRT: Final = 0x890B
+SIOCDELRT: Final = 0x890C
+SIOCGIFNAME: Final = 0x8910
+SIOCGIFCONF: Final = 0x8912
+SIOCGIFFLAGS: Final = 0x8913
+SIOCSIFFLAGS: Final = 0x8914
+SIOCGIFADDR: Final = 0x8915
+SIOCSIFADDR: Final = 0x8916
+SIOCGIFDSTADDR: Final = 0x8917
+SIOCGIFBRDADDR: Final = 0x8919
+SIOCGIFNETMASK: Final = 0x891B
+SIOCSIFNETMASK: Final = 0x891C
+SIOCGIFMETRIC: Final = 0x891D
+SIOCGIFMTU: Final = 0x8921
+SIOCSIFMTU: Final = 0x8922
+SIOCGIFHWADDR: Final = 0x8927
+SIOCGIFINDEX: Final = 0x8933
+SIOCGIFTXQLEN: Final = 0x8942
+SIOCGIFMAP: Final = 0x8970
+SIOCETHTOOL: Final = 0x8946
+SIOCGSTAMP_OLD: Final = 0x8906
+SIOCGSTAMPNS_OLD: Final = 0x8907
+SIOCGSTAMP_NEW: Final = 0x80108906
+SIOCGSTAMPNS_NEW: Final = 0x80108907
+
+# Inside a request number: direction << 30 | size << 16 | type << 8 | number (asm-generic/ioctl.h)
+IOC_NONE: Final = 0
+IOC_WRITE: Final = 1  # the kernel reads
+IOC_READ: Final = 2  # the kernel writes

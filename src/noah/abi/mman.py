@@ -1,0 +1,123 @@
+"""mman.h: memory mappings.
+
+All values are the same on x86-64 and aarch64, but for the few that only one of them has.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# mmap(2), mprotect(2)
+PROT_NONE: Final = 0
+PROT_READ: Final = 1
+PROT_WRITE: Final = 2
+PROT_EXEC: Final = 4
+PROT_SEM: Final = 8
+PROT_BTI: Final = 0x10  # aarch64 only
+PROT_MTE: Final = 0x20  # aarch64 only
+PROT_GROWSDOWN: Final = 0x1000000
+PROT_GROWSUP: Final = 0x2000000
+
+# mmap(2)
+MAP_SHARED: Final = 1
+MAP_PRIVATE: Final = 2
+MAP_SHARED_VALIDATE: Final = 3
+MAP_DROPPABLE: Final = 0x8  # v6.11
+MAP_TYPE: Final = 0xF
+MAP_FIXED: Final = 0x10
+MAP_ANONYMOUS: Final = 0x20
+MAP_32BIT: Final = 0x40  # x86-64 only
+MAP_ABOVE4G: Final = 0x80  # x86-64 only, v6.6
+MAP_GROWSDOWN: Final = 0x100
+MAP_DENYWRITE: Final = 0x800
+MAP_EXECUTABLE: Final = 0x1000
+MAP_LOCKED: Final = 0x2000
+MAP_NORESERVE: Final = 0x4000
+MAP_POPULATE: Final = 0x8000
+MAP_NONBLOCK: Final = 0x10000
+MAP_STACK: Final = 0x20000
+MAP_HUGETLB: Final = 0x40000
+MAP_SYNC: Final = 0x80000
+MAP_FIXED_NOREPLACE: Final = 0x100000
+MAP_UNINITIALIZED: Final = 0x4000000
+MAP_FILE: Final = 0
+
+# Which huge page size, in MAP_HUGETLB's and MFD_HUGETLB's upper bits
+MAP_HUGE_SHIFT: Final = 26
+MAP_HUGE_MASK: Final = 63
+
+# mremap(2)
+MREMAP_MAYMOVE: Final = 1
+MREMAP_FIXED: Final = 2
+MREMAP_DONTUNMAP: Final = 4
+
+# msync(2)
+MS_ASYNC: Final = 1
+MS_INVALIDATE: Final = 2
+MS_SYNC: Final = 4
+
+# mlock2(2), mlockall(2)
+MLOCK_ONFAULT: Final = 1
+MCL_CURRENT: Final = 1
+MCL_FUTURE: Final = 2
+MCL_ONFAULT: Final = 4
+
+# madvise(2)
+MADV_NORMAL: Final = 0
+MADV_RANDOM: Final = 1
+MADV_SEQUENTIAL: Final = 2
+MADV_WILLNEED: Final = 3
+MADV_DONTNEED: Final = 4
+MADV_FREE: Final = 8
+MADV_REMOVE: Final = 9
+MADV_DONTFORK: Final = 10
+MADV_DOFORK: Final = 11
+MADV_HWPOISON: Final = 100
+MADV_SOFT_OFFLINE: Final = 101
+MADV_MERGEABLE: Final = 12
+MADV_UNMERGEABLE: Final = 13
+MADV_HUGEPAGE: Final = 14
+MADV_NOHUGEPAGE: Final = 15
+MADV_DONTDUMP: Final = 16
+MADV_DODUMP: Final = 17
+MADV_WIPEONFORK: Final = 18
+MADV_KEEPONFORK: Final = 19
+MADV_COLD: Final = 20
+MADV_PAGEOUT: Final = 21
+MADV_POPULATE_READ: Final = 22
+MADV_POPULATE_WRITE: Final = 23
+MADV_DONTNEED_LOCKED: Final = 24
+MADV_COLLAPSE: Final = 25
+MADV_GUARD_INSTALL: Final = 102  # v6.13
+MADV_GUARD_REMOVE: Final = 103  # v6.13
+
+# memfd_create(2)
+MFD_CLOEXEC: Final = 1
+MFD_ALLOW_SEALING: Final = 2
+MFD_HUGETLB: Final = 4
+MFD_NOEXEC_SEAL: Final = 0x8  # v6.3
+MFD_EXEC: Final = 0x10  # v6.3
+
+# pkey_alloc(2)
+PKEY_DISABLE_ACCESS: Final = 1
+PKEY_DISABLE_WRITE: Final = 2
+
+# membarrier(2)
+MEMBARRIER_CMD_QUERY: Final = 0
+MEMBARRIER_CMD_GLOBAL: Final = 1
+MEMBARRIER_CMD_GLOBAL_EXPEDITED: Final = 2
+MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: Final = 4
+MEMBARRIER_CMD_PRIVATE_EXPEDITED: Final = 8
+MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: Final = 0x10
+MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE: Final = 0x20
+MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: Final = 0x40
+MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ: Final = 0x80
+MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ: Final = 0x100
+MEMBARRIER_CMD_GET_REGISTRATIONS: Final = 0x200  # v6.3
+
+# mbind(2), set_mempolicy(2)
+MPOL_DEFAULT: Final = 0
+MPOL_PREFERRED: Final = 1
+MPOL_BIND: Final = 2
+MPOL_INTERLEAVE: Final = 3
+MPOL_LOCAL: Final = 4

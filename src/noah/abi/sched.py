@@ -1,0 +1,67 @@
+"""sched.h: clone(2), unshare(2), setns(2) flags and scheduling."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# clone(2)
+CSIGNAL: Final = 0xFF
+CLONE_VM: Final = 0x100
+CLONE_FS: Final = 0x200
+CLONE_FILES: Final = 0x400
+CLONE_SIGHAND: Final = 0x800
+CLONE_PIDFD: Final = 0x1000
+CLONE_PTRACE: Final = 0x2000
+CLONE_VFORK: Final = 0x4000
+CLONE_PARENT: Final = 0x8000
+CLONE_THREAD: Final = 0x10000
+CLONE_NEWNS: Final = 0x20000
+CLONE_SYSVSEM: Final = 0x40000
+CLONE_SETTLS: Final = 0x80000
+CLONE_PARENT_SETTID: Final = 0x100000
+CLONE_CHILD_CLEARTID: Final = 0x200000
+CLONE_DETACHED: Final = 0x400000
+CLONE_UNTRACED: Final = 0x800000
+CLONE_CHILD_SETTID: Final = 0x1000000
+CLONE_NEWCGROUP: Final = 0x2000000
+CLONE_NEWUTS: Final = 0x4000000
+CLONE_NEWIPC: Final = 0x8000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+CLONE_IO: Final = 0x80000000
+
+# clone3(2) only; CLONE_NEWTIME lies in CSIGNAL's bits and goes to clone3(2) and unshare(2)
+CLONE_CLEAR_SIGHAND: Final = 0x100000000
+CLONE_INTO_CGROUP: Final = 0x200000000
+CLONE_NEWTIME: Final = 0x80
+
+# Sizes of struct clone_args
+CLONE_ARGS_SIZE_VER0: Final = 64
+CLONE_ARGS_SIZE_VER1: Final = 80
+CLONE_ARGS_SIZE_VER2: Final = 88
+
+# sched_setscheduler(2)
+SCHED_OTHER: Final = 0
+SCHED_NORMAL: Final = 0
+SCHED_FIFO: Final = 1
+SCHED_RR: Final = 2
+SCHED_BATCH: Final = 3
+SCHED_IDLE: Final = 5
+SCHED_DEADLINE: Final = 6
+SCHED_EXT: Final = 7  # v6.12
+SCHED_RESET_ON_FORK: Final = 0x40000000
+
+# sched_setattr(2)
+SCHED_FLAG_RESET_ON_FORK: Final = 1
+SCHED_FLAG_RECLAIM: Final = 2
+SCHED_FLAG_DL_OVERRUN: Final = 4
+SCHED_FLAG_KEEP_POLICY: Final = 8
+SCHED_FLAG_KEEP_PARAMS: Final = 0x10
+SCHED_FLAG_UTIL_CLAMP_MIN: Final = 0x20
+SCHED_FLAG_UTIL_CLAMP_MAX: Final = 0x40
+SCHED_FLAG_ALL: Final = 0x7F
+
+# pidfd_open(2); the value is O_NONBLOCK
+PIDFD_NONBLOCK: Final = 0o4000
+PIDFD_THREAD: Final = 0o200  # O_EXCL, v6.9
