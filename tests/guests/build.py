@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-FLAGS: Final = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing", "-pthread")
+FLAGS: Final = (
+    "-std=gnu11",
+    "-D_GNU_SOURCE",
+    "-O1",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fno-strict-aliasing",
+    "-pthread",
+)
 
 # Variant: the compiler and its own flags. "dynamic" is position independent and needs the C library's loader.
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
