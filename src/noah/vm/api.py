@@ -12,7 +12,6 @@ tables and traps; it knows no Linux number, no system call's name and no signal.
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
 from typing import Final, Protocol
 
 from noah.vm.arena import Arena
@@ -36,10 +35,18 @@ class EngineError(Exception):
     """The engine itself cannot work: no device, no permission, a failed self-test. The text says the remedy."""
 
 
+class Registers(Protocol):
+    """Unsigned 64-bit values by index: a memoryview, an array or a list."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+    def __len__(self) -> int: ...
+
+
 class Vcpu(Protocol):
     """One virtual CPU. Everything but kick() belongs to the thread that made it."""
 
-    regs: MutableSequence[int]
+    regs: Registers
     """General registers as unsigned 64-bit values, in the order of noah.vm.arch.<arch>. Write at will between runs."""
 
     fault_address: int

@@ -29,6 +29,10 @@ _madvise = _libc.madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 _PROT_NONE: Final = 0
+_mremap = getattr(_libc, "mremap", None)  # Linux only
+if _mremap is not None:
+    _mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+    _mremap.restype = ctypes.c_void_p
 _MAP_FAILED: Final = (1 << 64) - 1
 _MAP_FIXED: Final = 0x10  # the same on Linux and macOS
 _MAP_NORESERVE: Final = getattr(hostmmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0x40)
@@ -77,6 +81,15 @@ class Arena:
                 return at
         raise MemoryError("the guest memory arena is full")
 
+    def take(self, offset: int, length: int) -> bool:
+        """Take just this range, if it is free."""
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0 or offset + length > self._ends[index]:
+            return False
+        self._take(index, offset, offset + length)
+        self.top = max(self.top, offset + length)
+        return True
+
     def _take(self, index: int, start: int, end: int) -> None:
         free_start, free_end = self._starts[index], self._ends[index]
         pieces = [(a, b) for a, b in ((free_start, start), (end, free_end)) if a < b]
@@ -121,11 +134,21 @@ class Arena:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def invalidate(self, offset: int, length: int, *, writable: bool = True) -> None:
+    def invalidate(self, offset: int, length: int) -> None:
         """Make hypervisors forget their translations without changing the contents (10-30 us)."""
-        prot = _RW if writable else hostmmap.PROT_READ
-        if _mprotect(self.address + offset, length, _PROT_NONE) or _mprotect(
-            self.address + offset, length, prot
+        at = self.address + offset
+        if _mprotect(at, length, _PROT_NONE) or (
+            _mprotect(at, length, _RW) and _mprotect(at, length, hostmmap.PROT_READ)  # a read-only shared file
         ):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+    def move(self, offset: int, length: int, to: int) -> bool:
+        """Move pages to another range by the host's mremap(2); what was at `to` is dropped. False: not done."""
+        if _mremap is None:
+            return False
+        result = _mremap(self.address + offset, length, length, 3, self.address + to)  # MAYMOVE | FIXED
+        if result is None or result == _MAP_FAILED:
+            return False
+        _place(self.address + offset, length, _PROT_NONE, _PRIVATE_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE)
+        return True

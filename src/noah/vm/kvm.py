@@ -23,7 +23,6 @@ import signal
 import struct
 import threading
 from array import array
-from collections.abc import MutableSequence
 from fcntl import ioctl
 from typing import Final
 
@@ -38,6 +37,7 @@ from noah.vm.api import (
     READ,
     WRITE,
     EngineError,
+    Registers,
 )
 from noah.vm.arch.x86_64 import (
     COUNT,
@@ -49,7 +49,7 @@ from noah.vm.arch.x86_64 import (
     RIP,
     RSP,
 )
-from noah.vm.arch.x86_paging import PageTables, flags_of
+from noah.vm.arch.x86_paging import PageTables, flags_of, flags_removed
 from noah.vm.arena import PAGE, Arena
 
 # <linux/kvm.h>: _IO, _IOW, _IOR, _IOWR of type 0xAE.
@@ -237,7 +237,7 @@ class KvmVcpu:
         "vector",
     )
 
-    regs: MutableSequence[int]
+    regs: Registers
 
     def __init__(self, machine: KvmMachine) -> None:
         self._machine = machine
@@ -449,7 +449,7 @@ class KvmVcpu:
 
     def after_fork(self) -> None:
         """In a forked child: the same registers on a vCPU of this process' own VM, in user mode."""
-        regs = array("Q", self.regs)
+        regs = array("Q", [self.regs[index] for index in range(COUNT)])
         sregs, xsave = self._saved
         sregs[_CS : _CS + 24] = _USER_CODE_SEGMENT
         sregs[_SS : _SS + 24] = _USER_DATA_SEGMENT
@@ -458,10 +458,10 @@ class KvmVcpu:
         self._parked = _ON_USER
         self._set_sregs(sregs)
         ioctl(self._fd, _SET_XSAVE, xsave)
-        self.regs[:] = regs  # type: ignore[call-overload]
+        self._run_words[_REGS // 8 : _REGS // 8 + COUNT] = regs
 
     def close(self) -> None:
-        self.regs = list(self.regs)
+        self.regs = [self.regs[index] for index in range(COUNT)]
         self._run_words.release()
         self._run_words32.release()
         self._run.close()
@@ -593,8 +593,11 @@ class KvmMachine:
             self._tables.unmap(address, length)
             self._lazy.append((address, address + length, offset, prot))
         else:
+            old = self._tables.translate(address)
             self._cover(offset, length)
             self._tables.map(address, length, offset, flags)
+            if not old or not flags_removed(old, flags):
+                return
         self.flush(offset, length)
 
     def unmap(self, address: int, length: int) -> None:

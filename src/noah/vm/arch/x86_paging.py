@@ -41,6 +41,11 @@ def flags_of(prot: int) -> int:
     return bits
 
 
+def flags_removed(old: int, new: int) -> bool:
+    """Whether an entry that changes from `old` to `new` flags takes a permission away."""
+    return bool((old ^ _NX) & ~(new ^ _NX) & (_PRESENT | _WRITABLE | _NX))
+
+
 class PageTables:
     """The page tables of one address space. Addresses and lengths are multiples of 4 KiB and below 2^47."""
 

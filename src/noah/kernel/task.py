@@ -1,0 +1,153 @@
+"""Process and Task: the state behind one guest process and its thread.
+
+A Process is what threads share: memory, descriptors, signal actions, limits. A Task is one thread: registers (through
+its vCPU), signal mask, thread id. Every handler gets its task as an argument; nothing asks which host thread it is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from noah.abi.errno import ERESTARTSYS, LinuxError
+from noah.host.api import Host
+from noah.kernel.box import Box
+from noah.mm.space import AddressSpace
+from noah.vfs.credentials import Credentials
+from noah.vfs.fdtable import FdTable
+from noah.vfs.namespace import FsContext
+
+if TYPE_CHECKING:
+    from noah.kernel.arch import Arch
+    from noah.kernel.signals import SignalState
+    from noah.kernel.timers import Timers
+    from noah.vm.api import Machine, Vcpu
+
+
+class Process:
+    """One guest process = one host process."""
+
+    __slots__ = (
+        "arch",
+        "argv",
+        "auxv",
+        "box",
+        "comm",
+        "creds",
+        "dumpable",
+        "environ",
+        "exe",
+        "fds",
+        "fs",
+        "host",
+        "keep_caps",
+        "machine",
+        "no_new_privs",
+        "parent_pid",
+        "personality",
+        "pid",
+        "rlimits",
+        "signals",
+        "space",
+        "tasks",
+        "timers",
+        "vfork_done",
+    )
+
+    def __init__(
+        self, host: Host, machine: Machine, arch: Arch, box: Box, creds: Credentials, fds: FdTable, fs: FsContext
+    ) -> None:
+        self.host = host
+        self.machine = machine
+        self.arch = arch
+        self.box = box
+        self.creds = creds
+        self.fds = fds
+        self.fs = fs
+        self.space = AddressSpace(machine, host)
+        self.pid = host.procs.getpid()
+        self.parent_pid = 0  # the guest's view: 0 when the parent is not of this box
+        self.exe = b""  # guest path of the program
+        self.argv: list[bytes] = []
+        self.environ: list[bytes] = []
+        self.auxv = b""
+        self.comm = b""
+        self.rlimits: dict[int, tuple[int, int]] = {}
+        self.signals: SignalState
+        self.timers: Timers
+        self.tasks: list[Task] = []
+        self.personality = 0
+        self.dumpable = 1
+        self.no_new_privs = False
+        self.keep_caps = False
+        self.vfork_done: Callable[[], None] | None = None
+        """In the child of a vfork: what lets the parent go on; called once, by execve or exit."""
+
+
+class Task:
+    """One guest thread. Satisfies noah.vfs.caller.Caller."""
+
+    __slots__ = (
+        "altstack",
+        "clear_child_tid",
+        "creds",
+        "fds",
+        "fs",
+        "host",
+        "mem",
+        "pdeathsig",
+        "pid",
+        "process",
+        "restart",
+        "robust_list",
+        "saved_mask",
+        "sigmask",
+        "sigpending",
+        "sigqueue",
+        "space",
+        "tid",
+        "vcpu",
+    )
+
+    def __init__(self, process: Process, vcpu: Vcpu) -> None:
+        self.process = process
+        self.vcpu = vcpu
+        self.host = process.host
+        self.mem = process.space.memory
+        self.space = process.space
+        self.fds = process.fds
+        self.fs = process.fs
+        self.creds = process.creds
+        self.pid = self.tid = process.pid
+        self.sigmask = 0  # blocked signals: bit n-1 = signal n
+        self.saved_mask: int | None = None  # the mask to go back to after sigsuspend, ppoll, pselect (see signals)
+        self.sigpending = 0  # signals for this thread
+        self.sigqueue: list[object] = []
+        self.altstack = (0, 2, 0)  # sp, SS_DISABLE, size
+        self.clear_child_tid = 0
+        self.robust_list = 0
+        self.pdeathsig = 0
+        self.restart: Callable[[], int] | None = None
+        """What restart_syscall(2) goes on with (ERESTART_RESTARTBLOCK)."""
+
+    def wait(self, fds: Sequence[tuple[int, int]], deadline_ns: int | None = None) -> list[tuple[int, int]]:
+        """See noah.vfs.caller.Caller.wait()."""
+        host = self.host
+        signals = self.process.signals
+        while True:
+            if signals.deliverable(self):
+                raise LinuxError(ERESTARTSYS)
+            if deadline_ns is None:
+                left = None
+            else:
+                left = max(0, deadline_ns - host.clock.clock_gettime(1))
+            ready, signalled = host.poller.poll(fds, left)
+            if ready:
+                return ready
+            if not signalled:
+                return ready
+            signals.collect(self)
+
+    def send_signal(self, signo: int) -> None:
+        """See noah.vfs.caller.Caller.send_signal()."""
+        self.process.signals.send_self(self, signo)
