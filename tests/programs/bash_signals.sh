@@ -1,5 +1,5 @@
 # Traps, deaths by signal and the statuses that a shell makes of them.
-# varies: \b\d+(?= +[A-Z][a-z])
+# varies: (?<=: )\d+ +(?=[A-Z])
 trap 'echo exit-trap' EXIT
 trap 'echo usr1' USR1
 trap 'echo term' TERM
