@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from noah.abi.layout import Readable, Writable
+if TYPE_CHECKING:
+    from noah.abi.layout import Readable, Writable
 
 _HEAD: Final = Struct("<QqHB")  # ino, off, reclen, type; the name follows at 19
 _OLD_HEAD: Final = Struct("<QQH")  # ino, off, reclen; the name follows at 18, the type is the record's last byte

@@ -1,0 +1,86 @@
+"""What the modules x86_64 and aarch64 have in common, for code that gets one of them handed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from noah.abi import aarch64, x86_64
+
+if TYPE_CHECKING:
+    from struct import Struct
+
+    from noah.abi.layout import Layout
+
+
+class Abi(Protocol):
+    """Linux as one architecture has it. The modules' comments say what each name means."""
+
+    @property
+    def NAME(self) -> str: ...
+    @property
+    def MACHINE(self) -> bytes: ...
+    @property
+    def PLATFORM(self) -> bytes: ...
+    @property
+    def ELF_MACHINE(self) -> int: ...
+    @property
+    def AUDIT_ARCH(self) -> int: ...
+    @property
+    def NUMBERS(self) -> dict[str, int]: ...
+    @property
+    def PAGE_SIZE(self) -> int: ...
+    @property
+    def TASK_SIZE(self) -> int: ...
+    @property
+    def ET_DYN_BASE(self) -> int: ...
+    @property
+    def CLONE_BACKWARDS(self) -> bool: ...
+    @property
+    def HWCAP(self) -> int: ...
+    @property
+    def HWCAP2(self) -> int: ...
+    @property
+    def Stat(self) -> type[Layout]: ...
+    @property
+    def EpollEvent(self) -> type[Layout]: ...
+    @property
+    def RED_ZONE(self) -> int: ...
+    @property
+    def MINSIGSTKSZ(self) -> int: ...
+    @property
+    def SIGFRAME_SIZE(self) -> int: ...
+    @property
+    def SIGINFO_OFFSET(self) -> int: ...
+    @property
+    def UCONTEXT_OFFSET(self) -> int: ...
+    @property
+    def UCONTEXT(self) -> Struct: ...
+    @property
+    def UC_SIGMASK(self) -> int: ...
+    @property
+    def UC_MCONTEXT(self) -> int: ...
+    @property
+    def SIGCONTEXT(self) -> Struct: ...
+
+    def pack_stat(
+        self,
+        dev: int,
+        ino: int,
+        mode: int,
+        nlink: int,
+        uid: int,
+        gid: int,
+        rdev: int,
+        size: int,
+        blksize: int,
+        blocks: int,
+        atime_ns: int,
+        mtime_ns: int,
+        ctime_ns: int,
+    ) -> bytes: ...
+    def open_flags(self, flags: int) -> int: ...
+    def min_signal_stack(self, fp_size: int) -> int: ...
+
+
+ABIS: Final[dict[str, Abi]] = {"x86_64": x86_64, "aarch64": aarch64}
+"""By Machine.arch."""
