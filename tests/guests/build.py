@@ -25,6 +25,7 @@ FLAGS: Final = (
     "-Wall",
     "-Wextra",
     "-Werror",
+    "-Wno-clobbered",
     "-fno-strict-aliasing",
     "-pthread",
 )
