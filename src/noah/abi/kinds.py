@@ -146,6 +146,9 @@ FcntlArg: TypeAlias = Annotated[int, Kind("FcntlArg", U64, "fcntl-arg", INOUT)] 
 # Flags and enumerations: `show` names the table.
 OpenFlags: TypeAlias = Annotated[int, Kind("OpenFlags", S32, "open_flags")]
 AtFlags: TypeAlias = Annotated[int, Kind("AtFlags", S32, "at_flags")]
+FaccessatFlags: TypeAlias = Annotated[int, Kind("FaccessatFlags", S32, "faccessat_flags")]  # AT_EACCESS by its name
+PipeFlags: TypeAlias = Annotated[int, Kind("PipeFlags", S32, "pipe_flags")]
+DupFlags: TypeAlias = Annotated[int, Kind("DupFlags", S32, "dup_flags")]
 StatxMask: TypeAlias = Annotated[int, Kind("StatxMask", U32, "statx_mask")]
 AccessMode: TypeAlias = Annotated[int, Kind("AccessMode", S32, "access_mode")]
 SeekWhence: TypeAlias = Annotated[int, Kind("SeekWhence", U32, "seek_whence")]
@@ -172,6 +175,7 @@ MlockallFlags: TypeAlias = Annotated[int, Kind("MlockallFlags", S32, "mlockall_f
 MemfdFlags: TypeAlias = Annotated[int, Kind("MemfdFlags", U32, "memfd_flags")]
 MembarrierCmd: TypeAlias = Annotated[int, Kind("MembarrierCmd", S32, "membarrier_cmd")]
 CloneFlags: TypeAlias = Annotated[int, Kind("CloneFlags", U64, "clone_flags")]
+UnshareFlags: TypeAlias = Annotated[int, Kind("UnshareFlags", U64, "unshare_flags")]
 WaitOptions: TypeAlias = Annotated[int, Kind("WaitOptions", S32, "wait_options")]
 WaitIdType: TypeAlias = Annotated[int, Kind("WaitIdType", S32, "wait_idtype")]
 PrctlOption: TypeAlias = Annotated[int, Kind("PrctlOption", S32, "prctl_option")]
