@@ -7,8 +7,9 @@ its vCPU), signal mask, thread id. Every handler gets its task as an argument; n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from noah.abi.elf import AT_SYSINFO_EHDR
 from noah.abi.errno import ERESTARTSYS, LinuxError
 from noah.host.api import Host
 from noah.kernel.box import Box
@@ -18,10 +19,26 @@ from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
 
 if TYPE_CHECKING:
+    from noah.kernel.fork import SharedUntilExec
     from noah.kernel.arch import Arch
     from noah.kernel.signals import SignalState
     from noah.kernel.timers import Timers
     from noah.vm.api import Machine, Vcpu
+
+
+def _nothing() -> None:
+    """The default of Process.before_fork: what must be flushed lest parent and child both write it."""
+
+
+def _ignore(text: str) -> None:
+    """The default of the reports above."""
+
+
+class Vdso(Protocol):
+    """Code that Noah maps into every program: clocks without a system call (vdso(7)). See noah.loader.vdso."""
+
+    def map(self, space: AddressSpace) -> int:
+        """Map it; returns the address of its ELF header."""
 
 
 class Process:
@@ -30,7 +47,9 @@ class Process:
     __slots__ = (
         "arch",
         "argv",
+        "at_exit",
         "auxv",
+        "before_fork",
         "box",
         "comm",
         "creds",
@@ -40,17 +59,23 @@ class Process:
         "fds",
         "fs",
         "host",
+        "host_faults",
         "keep_caps",
         "machine",
+        "missing",
         "no_new_privs",
+        "on_bug",
         "parent_pid",
         "personality",
         "pid",
         "rlimits",
         "signals",
         "space",
+        "subreaper",
         "tasks",
+        "timer_slack",
         "timers",
+        "vdso",
         "vfork_done",
     )
 
@@ -80,8 +105,20 @@ class Process:
         self.dumpable = 1
         self.no_new_privs = False
         self.keep_caps = False
-        self.vfork_done: Callable[[], None] | None = None
+        self.subreaper = False
+        self.timer_slack = 50_000  # ns
+        self.vfork_done: SharedUntilExec | None = None
         """In the child of a vfork: what lets the parent go on; called once, by execve or exit."""
+        self.vdso: Vdso | None = None
+        self.host_faults = 0  # in a row: see kernel.run
+        self.before_fork: Callable[[], None] = _nothing
+        self.at_exit: Callable[[], None] | None = None  # a front end's last words (trace files)
+        self.missing: Callable[[str], None] = _ignore  # names what a program asked for and did not get
+        self.on_bug: Callable[[str], None] = _ignore
+
+    def vdso_auxv(self) -> list[tuple[int, int]]:
+        """Map the vDSO into a new program's memory; its entry in the auxiliary vector."""
+        return [(AT_SYSINFO_EHDR, self.vdso.map(self.space))] if self.vdso is not None else []
 
 
 class Task:
@@ -147,6 +184,20 @@ class Task:
             if not signalled:
                 return ready
             signals.collect(self)
+
+    def pause(self, deadline_ns: int | None = None) -> bool:
+        """Wait until signals have been collected, deliverable or not (a child's SIGCHLD); False when time is over.
+
+        Raises LinuxError(ERESTARTSYS) as wait() does.
+        """
+        signals = self.process.signals
+        if signals.deliverable(self):
+            raise LinuxError(ERESTARTSYS)
+        left = None if deadline_ns is None else max(0, deadline_ns - self.host.clock.clock_gettime(1))
+        _, signalled = self.host.poller.poll((), left)
+        if signalled:
+            signals.collect(self)
+        return signalled
 
     def send_signal(self, signo: int) -> None:
         """See noah.vfs.caller.Caller.send_signal()."""

@@ -25,11 +25,13 @@ _U64: Final = struct.Struct("<Q")
 class UserMemory:
     """Checked access to the memory of one address space. Raises LinuxError(EFAULT)."""
 
-    __slots__ = ("_space", "_view")
+    __slots__ = ("_space", "_view", "log")
 
     def __init__(self, space: AddressSpace) -> None:
         self._space = space
         self._view = space.arena.view
+        self.log: list[tuple[int, int]] | None = None
+        """While a vfork child runs: (arena offset, length) of every write that Noah made for it."""
 
     def _place(self, address: int, length: int, *, write: bool) -> int:
         """Arena offset of a range that lies in one area, or -1 when it takes slices() to reach it."""
@@ -38,7 +40,10 @@ class UserMemory:
             return -1
         if vma.offset < 0 or not (vma.prot & PROT_WRITE if write else vma.prot):
             raise LinuxError(EFAULT)
-        return vma.offset + address - vma.start
+        at = vma.offset + address - vma.start
+        if write and self.log is not None:
+            self.log.append((at, length))
+        return at
 
     def slices(self, address: int, length: int, *, write: bool) -> list[memoryview]:
         """Views of [address, +length), one for each area: usually a single one.
@@ -77,6 +82,8 @@ class UserMemory:
                 break
             stop = min(end, limit)
             at = vma.offset + address - vma.start
+            if write and self.log is not None:
+                self.log.append((at, stop - address))
             pieces.append(self._view[at : at + stop - address])
             address = stop
         if not pieces and length:

@@ -1,0 +1,26 @@
+"""The end of a process: what is owed to others before the host process goes."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from noah.abi.errno import LinuxError
+from noah.kernel.control import ProcessExit
+from noah.kernel.task import Task
+
+
+def end(task: Task, how: ProcessExit) -> NoReturn:
+    """End the host process as the guest process ended. Nothing of the interpreter's own clean-up runs."""
+    process = task.process
+    if process.vfork_done is not None:
+        process.vfork_done()
+    if task.clear_child_tid:
+        try:
+            task.mem.write_u32(task.clear_child_tid, 0)  # set_tid_address(2)
+        except LinuxError:
+            pass
+    if process.at_exit is not None:
+        process.at_exit()
+    if how.signal:
+        task.host.procs.exit_by_signal(how.signal)
+    task.host.procs._exit(how.status)

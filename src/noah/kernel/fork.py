@@ -1,0 +1,124 @@
+"""fork(2) and vfork(2): a guest child is a host child with a virtual machine of its own over the same, copied memory.
+
+A vfork child shares its parent's memory until it executes a program or exits. Here it is a copy as well; the pages that
+it wrote (by the dirty bits of its own page tables, and by Noah's writes for it) are sent back through a pipe on which the
+suspended parent waits: what the parent sees then is what sharing would have shown. posix_spawn(3) relies on it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from noah.host.api import Files
+from noah.kernel.task import Task
+from noah.vm.arena import PAGE
+
+_HEADER: Final = struct.Struct("<QQ")  # arena offset, length
+
+
+def fork(task: Task, *, share_until_exec: bool = False) -> int:
+    """Fork the calling task's process. Returns the child's pid in the parent, 0 in the child.
+
+    With `share_until_exec` the parent waits until the child has called execve(2) or has ended.
+    """
+    process = task.process
+    host = process.host
+    ends = host.files.pipe() if share_until_exec else None
+    process.machine.before_fork(task.vcpu)
+    process.before_fork()
+    pid = host.procs.fork()
+    if pid:
+        process.box.add(pid)
+        if ends is not None:
+            host.files.close(ends[1])
+            _take_back(task, ends[0])
+            host.files.close(ends[0])
+        return pid
+    parent = process.pid
+    process.pid = task.pid = task.tid = host.procs.getpid()
+    process.parent_pid = parent
+    process.box.add(process.pid)
+    process.tasks[:] = [task]
+    process.machine.after_fork(task.vcpu)
+    process.space.after_fork()
+    process.signals.on_fork_child(task)
+    process.timers.on_fork_child()
+    if process.vfork_done is not None:  # a vfork child that forks: the promise stays with its parent
+        process.vfork_done.forget()
+        process.vfork_done = None
+    if ends is not None:
+        host.files.close(ends[0])
+        process.vfork_done = SharedUntilExec(task, ends[1])
+    return 0
+
+
+class SharedUntilExec:
+    """The child's side of a vfork. Calling it gives the memory back and lets the parent go on."""
+
+    __slots__ = ("_pipe", "_task")
+
+    def __init__(self, task: Task, pipe: int) -> None:
+        self._task = task
+        self._pipe = pipe
+        task.process.machine.begin_write_log()
+        task.mem.log = []
+
+    def __call__(self) -> None:
+        task = self._task
+        process = task.process
+        process.vfork_done = None
+        pages = set(process.machine.written_pages())
+        for offset, length in task.mem.log or ():
+            pages.update(range(offset & -PAGE, offset + length, PAGE))
+        task.mem.log = None
+        view = process.machine.arena.view
+        files = process.host.files
+        for start, length in _runs(sorted(page for page in pages if process.space.is_private_memory(page))):
+            _write_all(files, self._pipe, _HEADER.pack(start, length))
+            _write_all(files, self._pipe, view[start : start + length])
+        files.close(self._pipe)
+
+    def forget(self) -> None:
+        self._task.process.host.files.close(self._pipe)
+
+
+def _runs(pages: list[int]) -> list[tuple[int, int]]:
+    """Join neighbouring pages."""
+    runs: list[tuple[int, int]] = []
+    for page in pages:
+        if runs and runs[-1][0] + runs[-1][1] == page:
+            runs[-1] = (runs[-1][0], runs[-1][1] + PAGE)
+        else:
+            runs.append((page, PAGE))
+    return runs
+
+
+def _write_all(files: Files, fd: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[files.write(fd, rest) :]
+
+
+def _take_back(task: Task, pipe: int) -> None:
+    """Wait for the child; copy what it wrote. A child that is killed gives nothing back."""
+    process = task.process
+    files = process.host.files
+    view = process.machine.arena.view
+    while True:
+        head = b""
+        while len(head) < _HEADER.size:
+            part = files.read(pipe, _HEADER.size - len(head))
+            if not part:
+                return
+            head += part
+        start, length = _HEADER.unpack(head)
+        received = bytearray()
+        while len(received) < length:
+            part = files.read(pipe, length - len(received))
+            if not part:
+                return
+            received += part
+        if process.space.is_private_memory(start):
+            view[start : start + length] = received
+

@@ -1,0 +1,113 @@
+"""The run loop: guest code until it needs the kernel, then the kernel's answer."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from noah.abi.errno import EIO, ENOMEM, LinuxError
+from noah.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV
+from noah.kernel.control import NoReturn as DoesNotReturn
+from noah.kernel.control import ProcessExit
+from noah.kernel.exit import end
+from noah.kernel.task import Task
+from noah.mm.space import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY
+from noah.vm.api import EXIT_CRASHED, EXIT_EXCEPTION, EXIT_FAULT, EXIT_HOST_FAULT, EXIT_INTERRUPTED, EXIT_SYSCALL
+
+_MASK: Final = (1 << 64) - 1
+_RESTARTS: Final = frozenset((-512, -513, -514, -516))
+_HOST_FAULTS_IN_A_ROW: Final = 1000
+
+
+def run(task: Task, table: list[Callable[..., int]]) -> NoReturn:
+    """Run a task until its process ends; ends the host process in the same way."""
+    try:
+        _loop(task, table)
+    except ProcessExit as how:
+        end(task, how)
+
+
+def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
+    vcpu = task.vcpu
+    signals = task.process.signals
+    arch = task.process.arch
+    number, result_register = arch.number, arch.result
+    a0, a1, a2, a3, a4, a5 = arch.args
+    last = len(table) - 1
+    regs = vcpu.regs
+    run_guest = vcpu.run
+    while True:
+        kind = run_guest()
+        if kind == EXIT_SYSCALL:
+            nr = regs[number] & 0xFFFF_FFFF
+            try:
+                result = table[nr if nr < last else last](
+                    task, regs[a0], regs[a1], regs[a2], regs[a3], regs[a4], regs[a5]
+                )
+            except LinuxError as error:
+                result = -error.errno
+            except DoesNotReturn:
+                regs = vcpu.regs
+                if signals.attention:
+                    signals.deliver(task, 0)
+                continue
+            except ProcessExit:
+                raise
+            except MemoryError:
+                result = -ENOMEM
+            except Exception:
+                report_bug(task, nr)
+                result = -EIO
+            if result in _RESTARTS:
+                signals.deliver(task, result)
+                continue
+            regs[result_register] = result & _MASK
+            if signals.attention:
+                signals.deliver(task, 0)
+        elif kind == EXIT_INTERRUPTED:
+            signals.collect(task)
+            if signals.attention:
+                signals.deliver(task, 0)
+        else:
+            _trap(task, kind)
+            if signals.attention:
+                signals.deliver(task, 0)
+
+
+def _trap(task: Task, kind: int) -> None:
+    """An exit that is no system call: memory to provide, or a signal for the guest."""
+    vcpu = task.vcpu
+    signals = task.process.signals
+    if kind == EXIT_FAULT:
+        what = task.space.fault(vcpu.fault_address, vcpu.fault_access)
+        if what == FAULT_RETRY:
+            return
+        if what == FAULT_BUS:
+            signals.force_fault(task, SIGBUS, BUS_ADRERR, vcpu.fault_address)
+        else:
+            code = SEGV_ACCERR if what == FAULT_ACCERR else SEGV_MAPERR
+            signals.force_fault(task, SIGSEGV, code, vcpu.fault_address)
+    elif kind == EXIT_EXCEPTION:
+        signals.force_exception(task)
+    elif kind == EXIT_HOST_FAULT:
+        if task.space.host_fault():
+            task.process.host_faults = 0
+            return
+        task.process.host_faults += 1
+        if task.process.host_faults > _HOST_FAULTS_IN_A_ROW:
+            raise ProcessExit(signal=SIGBUS)
+    elif kind == EXIT_CRASHED:
+        raise ProcessExit(signal=SIGSEGV)
+
+
+def report_bug(task: Task, number: int) -> None:
+    """An exception that no handler may let out: Noah's own mistake. The guest sees EIO and lives on."""
+    text = "".join(traceback.format_exc())
+    task.process.on_bug(f"noah: internal error in system call {number} of process {task.pid}:\n{text}")
+
+
+def default_bug_report(text: str) -> None:
+    """Where bug reports go unless a front end says otherwise."""
+    sys.stderr.write(text)

@@ -1,0 +1,271 @@
+"""execve(2): replace the program of a process, inside the same host process and virtual machine.
+
+Everything that can fail with an error for the caller is done first; behind the point of no return a failure ends the
+process by SIGSEGV (SIGKILL in Linux), as there is no program to go back to.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from noah.abi import elf as abi
+from noah.abi.errno import EACCES, ELIBBAD, ELOOP, ENOEXEC, LinuxError
+from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY
+from noah.abi.limits import BINPRM_BUF_SIZE
+from noah.abi.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
+from noah.abi.personality import ADDR_NO_RANDOMIZE
+from noah.abi.resource import RLIM_INFINITY, RLIMIT_STACK
+from noah.abi.signal import SIGKILL
+from noah.abi.stat import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
+from noah.kernel.control import ProcessExit
+from noah.kernel.task import Task
+from noah.loader.elf import Elf, read_at
+from noah.loader.stack import StackImage, check_size
+from noah.mm.vma import MappedFile
+from noah.vfs.file import OpenFile
+from noah.vm.arena import PAGE
+
+_MAX_REWRITES: Final = 5  # scripts whose interpreter is a script (fs/exec.c: exec_binprm)
+_STACK_INITIAL: Final = 132 << 10
+_STACK_MAX: Final = 1 << 30  # room in the arena for an unlimited stack
+_RANDOM_PAGES: Final = (1 << 22) - 1
+
+
+class Program:
+    """What execve found: the file to run, with the arguments as scripts change them."""
+
+    __slots__ = ("argv", "elf", "file", "interpreter", "interpreter_elf", "name", "path", "script")
+
+    def __init__(self, task: Task, file: OpenFile, name: bytes, argv: list[bytes]) -> None:
+        self.file = file
+        self.name = name  # AT_EXECFN: as the caller named it
+        self.argv = argv
+        self.interpreter: OpenFile | None = None
+        self.interpreter_elf: Elf | None = None
+        self.script = file
+        self._resolve(task)
+
+    def _resolve(self, task: Task) -> None:
+        """Follow `#!` lines to an ELF file and open what it needs."""
+        machine = task.process.arch.elf_machine
+        rewrites = 0
+        name = self.name
+        while True:
+            head = read_at(task, self.file, 0, BINPRM_BUF_SIZE)
+            if not head.startswith(b"#!"):
+                break
+            rewrites += 1
+            if rewrites > _MAX_REWRITES:
+                raise LinuxError(ELOOP)
+            interpreter, argument = parse_script(head)
+            self.argv = [interpreter, *argument, name, *self.argv[1:]]
+            name = interpreter
+            self.file = open_program(task, AT_FDCWD, interpreter, 0)
+        self.elf = Elf(task, self.file, machine)
+        if self.elf.interpreter:
+            self.interpreter = open_program(task, AT_FDCWD, self.elf.interpreter, 0)
+            try:
+                self.interpreter_elf = Elf(task, self.interpreter, machine)
+            except LinuxError as error:
+                raise LinuxError(ELIBBAD if error.errno == ENOEXEC else error.errno, error.why) from None
+
+    def close(self) -> None:
+        for file in {self.file, self.script, self.interpreter}:
+            if file is not None:
+                file.release()
+
+
+def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
+    """Interpreter and optional argument of a `#!` line (fs/binfmt_script.c)."""
+    line, newline, _ = head[2:].partition(b"\n")
+    text = line.strip(b" \t")
+    if not newline and len(head) == BINPRM_BUF_SIZE:
+        # the line is cut off: fine only if the interpreter's name is whole
+        if b" " not in text and b"\t" not in text:
+            raise LinuxError(ENOEXEC)
+    else:
+        text = text.split(b"\0", 1)[0]
+    words = text.replace(b"\t", b" ").split(b" ", 1)
+    if not words[0]:
+        raise LinuxError(ENOEXEC)
+    rest = text[len(words[0]) :].strip(b" \t")
+    return words[0], [rest] if rest else []
+
+
+def open_program(task: Task, dirfd: int, path: bytes, flags: int) -> OpenFile:
+    """Open a file to execute: a regular file with an execute permission, on a mount that allows it."""
+    if flags & AT_EMPTY_PATH and not path:
+        file = task.fds.get(dirfd).reopen(task, O_RDONLY)
+    else:
+        file = task.fs.open(task, dirfd, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0), 0, True)
+    try:
+        stat = file.stat()
+        if stat.mode & S_IFMT != S_IFREG or not stat.mode & 0o111:
+            raise LinuxError(EACCES)
+    except LinuxError:
+        file.release()
+        raise
+    return file
+
+
+def execve(
+    task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0
+) -> None:
+    """Replace the program. On return the registers are the new program's; errors leave the old one as it was."""
+    process = task.process
+    stack_limit = process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
+    check_size(argv, environ, stack_limit)
+    name = path
+    if flags & AT_EMPTY_PATH and not path:
+        name = b"/dev/fd/%d" % dirfd
+    elif dirfd != AT_FDCWD and not path.startswith(b"/"):
+        name = b"/dev/fd/%d/%s" % (dirfd, path)
+    program = Program(task, open_program(task, dirfd, path, flags), name, argv or [b""])
+    try:
+        check_size(program.argv, environ, stack_limit)
+    except LinuxError:
+        program.close()
+        raise
+    try:
+        _replace(task, program, environ, stack_limit)
+    except LinuxError as error:
+        task.host.signals.collect()
+        raise ProcessExit(signal=SIGKILL) from error
+    finally:
+        program.close()
+
+
+def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: int) -> None:
+    process = task.process
+    space = process.space
+    elf = program.elf
+    if process.vfork_done is not None:
+        process.vfork_done()
+    process.fds.close_on_exec()
+    process.signals.on_exec(task)
+    process.timers.on_exec()
+    secure = _set_ids(task, program.file)
+    space.reset()
+    space.limit_stack = stack_limit if stack_limit != RLIM_INFINITY else _STACK_MAX
+    task.robust_list = task.clear_child_tid = 0
+    random = task.host.rng.getrandom(32)
+    shift = int.from_bytes(random[16:24], "little") if not process.personality & ADDR_NO_RANDOMIZE else 0
+    top = space.machine.user_limit - (shift & 0x3FFF) * PAGE
+    stack_size = min(space.limit_stack, _STACK_MAX) + PAGE - 1 & -PAGE
+    stack_size = max(stack_size, _STACK_INITIAL)
+    space.mmap_top = top - max(stack_size, 128 << 20) - (1 << 20) - ((shift >> 14) & _RANDOM_PAGES) * PAGE
+
+    base = 0
+    if elf.dynamic:
+        base = (space.machine.user_limit // 3 * 2 & -PAGE) + ((shift >> 36) & _RANDOM_PAGES) * PAGE
+        base = base & -elf.alignment
+    base -= elf.low if elf.dynamic else 0
+    _load(task, elf, program.file, base)
+    end = (base + elf.high + PAGE - 1) & -PAGE
+    entry = base + elf.entry
+    interpreter_base = 0
+    if program.interpreter is not None and program.interpreter_elf is not None:
+        other = program.interpreter_elf
+        size = (other.high + PAGE - 1 & -PAGE) - other.low
+        interpreter_base = space.find_free(size) - other.low if other.dynamic else 0
+        _load(task, other, program.interpreter, interpreter_base)
+        entry = interpreter_base + other.entry
+    space.set_brk(end + ((shift >> 58) & 0x3F) * PAGE)
+
+    creds = task.creds
+    auxv = [
+        *process.vdso_auxv(),
+        (abi.AT_HWCAP, process.arch.hwcap),
+        (abi.AT_PAGESZ, PAGE),
+        (abi.AT_CLKTCK, process.arch.clock_ticks),
+        (abi.AT_PHDR, base + elf.phdr_address if elf.phdr_address else 0),
+        (abi.AT_PHENT, 56),
+        (abi.AT_PHNUM, elf.phnum),
+        (abi.AT_BASE, interpreter_base),
+        (abi.AT_FLAGS, 0),
+        (abi.AT_ENTRY, base + elf.entry),
+        (abi.AT_UID, creds.uid),
+        (abi.AT_EUID, creds.euid),
+        (abi.AT_GID, creds.gid),
+        (abi.AT_EGID, creds.egid),
+        (abi.AT_SECURE, int(secure)),
+        (abi.AT_RANDOM, 0),
+        (abi.AT_HWCAP2, process.arch.hwcap2),
+        (abi.AT_EXECFN, 0),
+        (abi.AT_PLATFORM, 0),
+        (abi.AT_NULL, 0),
+    ]
+    image = StackImage(
+        top,
+        program.argv,
+        environ,
+        program.name,
+        process.arch.platform,
+        random[:16],
+        auxv,
+        {abi.AT_RANDOM: "random", abi.AT_EXECFN: "filename", abi.AT_PLATFORM: "platform"},
+    )
+    initial = max(_STACK_INITIAL, (len(image.data) + (64 << 10) + PAGE - 1) & -PAGE)
+    space.map_stack(top, max(stack_size, initial), initial)
+    if elf.exec_stack:
+        space.mprotect(top - initial, initial, PROT_READ | PROT_WRITE | PROT_EXEC)
+    space.memory.write(image.pointer, image.data)
+
+    process.exe = program.file.path
+    process.argv = program.argv
+    process.environ = environ
+    process.auxv = image.auxv
+    process.comm = program.name.rsplit(b"/", 1)[-1][:15]
+    process.dumpable = 0 if secure else 1
+    task.host.procs.set_name(process.comm)
+    task.altstack = (0, 2, 0)
+    vcpu = task.vcpu
+    regs = vcpu.regs
+    for index in range(len(regs)):
+        regs[index] = 0
+    vcpu.set_tls(0)
+    vcpu.set_gs(0)
+    vcpu.set_fp(b"")
+    regs[process.arch.sp] = image.pointer
+    regs[process.arch.pc] = entry
+    process.arch.start(regs)
+
+
+def _set_ids(task: Task, file: OpenFile) -> bool:
+    """Set-user-ID and set-group-ID bits, under the emulated credentials. Returns AT_SECURE."""
+    creds = task.creds
+    stat = file.stat()
+    if not task.process.no_new_privs:
+        if stat.mode & S_ISUID:
+            creds.euid = stat.uid
+        if stat.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
+            creds.egid = stat.gid
+    creds.suid = creds.fsuid = creds.euid
+    creds.sgid = creds.fsgid = creds.egid
+    return creds.uid != creds.euid or creds.gid != creds.egid
+
+
+def _load(task: Task, elf: Elf, file: OpenFile, base: int) -> None:
+    """Map the segments of a file; the rest of the last page of each is zeroed if the segment is longer in memory."""
+    space = task.process.space
+    mapped: MappedFile | None = file.mapped(writable=False)
+    if mapped is None:
+        raise LinuxError(ENOEXEC)
+    for segment in elf.segments:
+        start = base + segment.address & -PAGE
+        file_end = base + segment.address + segment.file_size
+        memory_end = base + segment.address + segment.memory_size
+        mapped_end = start
+        if segment.file_size:
+            mapped_end = file_end + PAGE - 1 & -PAGE
+            offset = segment.offset & -PAGE
+            space.mmap(start, mapped_end - start, segment.prot, MAP_PRIVATE | MAP_FIXED, mapped, offset)
+            if memory_end > file_end and segment.prot & PROT_WRITE and mapped_end > file_end:
+                space.memory.write(file_end, bytes(min(mapped_end, memory_end + PAGE) - file_end))
+        if memory_end > mapped_end:
+            length = (memory_end + PAGE - 1 & -PAGE) - mapped_end
+            space.mmap(
+                mapped_end, length, segment.prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, None, 0
+            )
+
+

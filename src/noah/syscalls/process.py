@@ -1,0 +1,367 @@
+"""Processes: fork, execve, exit, wait; process groups and sessions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from noah.abi.errno import E2BIG, EAGAIN, EFAULT, EINVAL, EPERM, ESRCH, LinuxError
+from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from noah.abi.kinds import (
+    ArgvPtr,
+    AtFlags,
+    CloneArgsPtr,
+    CloneFlags,
+    DirFd,
+    EnvPtr,
+    Int,
+    IntOutPtr,
+    Path,
+    Pid,
+    RusagePtr,
+    SiginfoOutPtr,
+    Size,
+    ULong,
+    WaitIdType,
+    WaitOptions,
+    WaitStatusPtr,
+)
+from noah.abi.sched import (
+    CLONE_CHILD_CLEARTID,
+    CLONE_CHILD_SETTID,
+    CLONE_CLEAR_SIGHAND,
+    CLONE_DETACHED,
+    CLONE_FILES,
+    CLONE_FS,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    CLONE_PARENT,
+    CLONE_PARENT_SETTID,
+    CLONE_PIDFD,
+    CLONE_SETTLS,
+    CLONE_SIGHAND,
+    CLONE_THREAD,
+    CLONE_VFORK,
+    CLONE_VM,
+    CSIGNAL,
+)
+from noah.abi.siginfo import SiginfoChld
+from noah.abi.signal import SIGCHLD
+from noah.abi.structs import CloneArgs, Rusage
+from noah.abi.wait import (
+    P_ALL,
+    P_PGID,
+    P_PID,
+    P_PIDFD,
+    WALL,
+    WCLONE,
+    WCONTINUED,
+    WEXITED,
+    WNOHANG,
+    WNOTHREAD,
+    WNOWAIT,
+    WSTOPPED,
+    WUNTRACED,
+)
+from noah.host.api import Rusage as HostRusage
+from noah.kernel.control import NoReturn, ProcessExit
+from noah.kernel.fork import fork as fork_process
+from noah.kernel.task import Task
+from noah.loader.execve import execve as execute
+from noah.syscalls.registry import syscall
+
+_NAMESPACES: Final = (
+    CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP
+)
+_MAX_STRINGS_BYTES: Final = 8 << 20  # more cannot pass the checks of execve(2)
+
+
+# -- fork
+
+
+def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
+    if flags & CLONE_SIGHAND and not flags & CLONE_VM or flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
+        raise LinuxError(EINVAL)
+    if flags & CLONE_CLEAR_SIGHAND and flags & CLONE_SIGHAND:
+        raise LinuxError(EINVAL)
+    if flags & _NAMESPACES:
+        raise LinuxError(EPERM)
+    if flags & CLONE_THREAD:
+        task.process.missing("clone: CLONE_THREAD")
+        raise LinuxError(EAGAIN)
+    for bit, name in ((CLONE_PIDFD, "CLONE_PIDFD"), (CLONE_PARENT, "CLONE_PARENT")):
+        if flags & bit:
+            task.process.missing(f"clone: {name}")
+            raise LinuxError(EINVAL)
+    shared = flags & (CLONE_FS | CLONE_FILES | CLONE_SIGHAND)
+    vfork = bool(flags & CLONE_VM)
+    if shared and not flags & CLONE_VFORK or vfork and not flags & CLONE_VFORK:
+        task.process.missing("clone: sharing between processes")
+        raise LinuxError(EINVAL)
+    pid = fork_process(task, share_until_exec=bool(flags & CLONE_VFORK))
+    if pid:
+        if flags & CLONE_PARENT_SETTID:
+            task.mem.write_u32(parent_tid, pid)
+        return pid
+    arch = task.process.arch
+    regs = task.vcpu.regs
+    if flags & CLONE_SETTLS:
+        task.vcpu.set_tls(tls)
+    if flags & CLONE_CHILD_SETTID:
+        try:
+            task.mem.write_u32(child_tid, task.tid)
+        except LinuxError:
+            pass
+    if flags & CLONE_CLEAR_SIGHAND:
+        task.process.signals.on_exec(task)
+    task.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
+    if stack:
+        regs[arch.sp] = stack
+    regs[arch.result] = 0
+    raise NoReturn
+
+
+@syscall
+def fork(task: Task) -> int:
+    """fork(2): make a child process."""
+    return _clone(task, SIGCHLD, 0, 0, 0, 0)
+
+
+@syscall
+def vfork(task: Task) -> int:
+    """vfork(2): make a child process and wait until it runs a program."""
+    return _clone(task, CLONE_VFORK | CLONE_VM | SIGCHLD, 0, 0, 0, 0)
+
+
+@syscall(partial="no threads, no pidfd, no namespaces; processes do not share descriptors or memory, but for vfork")
+def clone(task: Task, flags: CloneFlags, stack: ULong, parent_tid: IntOutPtr, child_tid: ULong, tls: ULong) -> int:
+    """clone(2): make a child process."""
+    flags &= 0xFFFFFFFF & ~CLONE_DETACHED
+    if task.process.arch.name == "aarch64":  # CONFIG_CLONE_BACKWARDS: tls comes before child_tid
+        child_tid, tls = tls, child_tid
+    return _clone(task, flags, stack, parent_tid, child_tid, tls)
+
+
+@syscall(partial="as clone; set_tid and cgroup are refused")
+def clone3(task: Task, args: CloneArgsPtr, size: Size) -> int:
+    """clone3(2): make a child process."""
+    if size > 4096:
+        raise LinuxError(E2BIG)
+    if size < 64:
+        raise LinuxError(EINVAL)
+    raw = task.mem.read(args, size)
+    if any(raw[88:]):
+        raise LinuxError(E2BIG)
+    a = CloneArgs.unpack_from(raw[:88].ljust(88, b"\0"), 0)
+    known = (1 << 34) - 1 & ~CSIGNAL & ~CLONE_DETACHED
+    if a.flags & ~known or a.exit_signal > CSIGNAL or bool(a.stack) != bool(a.stack_size):
+        raise LinuxError(EINVAL)
+    if a.flags & (CLONE_THREAD | CLONE_PARENT) and a.exit_signal:
+        raise LinuxError(EINVAL)
+    if a.set_tid_size or a.set_tid or a.flags >> 33:
+        raise LinuxError(EINVAL if a.set_tid_size > 32 or bool(a.set_tid) != bool(a.set_tid_size) else EPERM)
+    return _clone(
+        task, a.flags | a.exit_signal, a.stack + a.stack_size if a.stack else 0, a.parent_tid, a.child_tid, a.tls
+    )
+
+
+@syscall
+def set_tid_address(task: Task, tidptr: ULong) -> int:
+    """set_tid_address(2): where 0 is written when the thread ends."""
+    task.clear_child_tid = tidptr
+    return task.tid
+
+
+# -- execve
+
+
+def _strings(task: Task, address: int) -> list[bytes]:
+    """A NULL-terminated array of strings; E2BIG early when it is hopeless."""
+    strings: list[bytes] = []
+    if not address:
+        return strings
+    mem = task.mem
+    total = 0
+    while True:
+        pointer = mem.read_u64(address)
+        if not pointer:
+            return strings
+        try:
+            text = mem.string(pointer, 1 << 17)
+        except LinuxError as error:
+            raise LinuxError(EFAULT if error.errno == EFAULT else E2BIG) from None
+        strings.append(text)
+        total += len(text) + 9
+        if total > _MAX_STRINGS_BYTES:
+            raise LinuxError(E2BIG)
+        address += 8
+
+
+@syscall
+def execve(task: Task, path: Path, argv: ArgvPtr, envp: EnvPtr) -> int:
+    """execve(2): run a program."""
+    name = task.mem.string(path)
+    execute(task, AT_FDCWD, name, _strings(task, argv), _strings(task, envp))
+    raise NoReturn
+
+
+@syscall
+def execveat(task: Task, dirfd: DirFd, path: Path, argv: ArgvPtr, envp: EnvPtr, flags: AtFlags) -> int:
+    """execveat(2): run a program named relative to a directory, or an open one."""
+    if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+        raise LinuxError(EINVAL)
+    name = task.mem.string(path)
+    execute(task, dirfd, name, _strings(task, argv), _strings(task, envp), flags)
+    raise NoReturn
+
+
+# -- exit
+
+
+@syscall
+def exit_group(task: Task, status: Int) -> int:
+    """exit_group(2): end the process."""
+    raise ProcessExit(status & 0xFF)
+
+
+@syscall(name="exit")
+def exit_(task: Task, status: Int) -> int:
+    """exit(2): end the thread; the last one takes the process along."""
+    raise ProcessExit(status & 0xFF)
+
+
+# -- wait
+
+
+def _pack_rusage(usage: HostRusage) -> bytes:
+    return Rusage.struct.pack(
+        usage.utime_us // 1_000_000,
+        usage.utime_us % 1_000_000,
+        usage.stime_us // 1_000_000,
+        usage.stime_us % 1_000_000,
+        *usage[2:],
+    )
+
+
+@syscall
+def wait4(task: Task, pid: Pid, status: WaitStatusPtr, options: WaitOptions, rusage: RusagePtr) -> int:
+    """wait4(2): wait for a child to change its state."""
+    if options & ~(WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WCLONE | WALL):
+        raise LinuxError(EINVAL)
+    if pid == -(1 << 31):
+        raise LinuxError(ESRCH)
+    kept = options & (WUNTRACED | WCONTINUED) | WNOHANG
+    procs = task.host.procs
+    while True:
+        found, word, usage = procs.wait4(pid, kept)
+        if found:
+            if word & 0xFF != 0x7F and word != 0xFFFF:
+                task.process.box.remove(found)
+            if status:
+                task.mem.write_u32(status, word)
+            if rusage:
+                task.mem.write(rusage, _pack_rusage(usage))
+            return found
+        if options & WNOHANG:
+            return 0
+        task.pause()
+
+
+@syscall
+def waitid(
+    task: Task, idtype: WaitIdType, id_: Pid, info: SiginfoOutPtr, options: WaitOptions, rusage: RusagePtr
+) -> int:
+    """waitid(2): wait for a child to change its state."""
+    if options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WNOTHREAD | WCLONE | WALL):
+        raise LinuxError(EINVAL)
+    if not options & (WEXITED | WSTOPPED | WCONTINUED):
+        raise LinuxError(EINVAL)
+    if idtype == P_PIDFD:
+        id_ = task.fds.get(id_).poll_fd
+    elif idtype == P_PID and id_ <= 0 or idtype == P_PGID and id_ < 0:
+        raise LinuxError(EINVAL)
+    elif idtype not in (P_ALL, P_PID, P_PGID):
+        raise LinuxError(EINVAL)
+    kept = options & (WNOWAIT | WEXITED | WSTOPPED | WCONTINUED) | WNOHANG
+    while True:
+        found, usage = task.host.procs.waitid(idtype, id_, kept)
+        if found.pid or options & WNOHANG:
+            break
+        task.pause()
+    if found.pid and not options & WNOWAIT and found.code in (1, 2, 3):
+        task.process.box.remove(found.pid)
+    if rusage:
+        task.mem.write(rusage, _pack_rusage(usage))
+    if info:
+        if found.pid:
+            data = SiginfoChld.struct.pack(SIGCHLD, 0, found.code, found.pid, found.uid, found.status, 0, 0)
+        else:
+            data = bytes(32)
+        task.mem.write(info, data[:32])
+    return 0
+
+
+# -- ids
+
+
+@syscall
+def getpid(task: Task) -> int:
+    """getpid(2): the process id, which is the host's."""
+    return task.pid
+
+
+@syscall
+def gettid(task: Task) -> int:
+    """gettid(2): the thread id."""
+    return task.tid
+
+
+@syscall
+def getppid(task: Task) -> int:
+    """getppid(2): the parent, 0 if it is not of this box."""
+    parent = task.host.procs.getppid()
+    return parent if task.process.box.contains(parent) else 0
+
+
+def _of_box(task: Task, pid: int) -> int:
+    if pid and pid != task.pid and not task.process.box.contains(pid):
+        raise LinuxError(ESRCH)
+    return pid
+
+
+@syscall
+def setpgid(task: Task, pid: Pid, pgid: Pid) -> int:
+    """setpgid(2): move a process to a process group."""
+    if pgid < 0:
+        raise LinuxError(EINVAL)
+    task.host.procs.setpgid(_of_box(task, pid), pgid)
+    return 0
+
+
+@syscall
+def getpgid(task: Task, pid: Pid) -> int:
+    """getpgid(2): the process group of a process."""
+    return task.host.procs.getpgid(_of_box(task, pid))
+
+
+@syscall
+def getpgrp(task: Task) -> int:
+    """getpgrp(2): the own process group."""
+    return task.host.procs.getpgid(0)
+
+
+@syscall
+def setsid(task: Task) -> int:
+    """setsid(2): start a session."""
+    return task.host.procs.setsid()
+
+
+@syscall
+def getsid(task: Task, pid: Pid) -> int:
+    """getsid(2): the session of a process."""
+    return task.host.procs.getsid(_of_box(task, pid))
+
