@@ -10,7 +10,7 @@ demo: $(READY)  ## a guest shell runs `cat FILE | grep WORD`: three processes, s
 test: $(READY) build-tools  ## the quick tests (under 10 minutes)
 	@$(PYTEST) -q -m "not slow and not fuzz and not svm"
 
-check: $(READY)  ## form and types (under a minute)
+check: $(READY) build-tools  ## form and types (under a minute)
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --platform linux --cache-dir .mypy_cache/linux
