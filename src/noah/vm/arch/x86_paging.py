@@ -1,5 +1,6 @@
 """x86-64 four-level page tables, written into the arena (SDM vol. 3, 4.5). Shared by every engine that needs them.
 
+aarch64_paging.py derives from them: with 4 KiB granules only the bits of an entry differ.
 Tables are found through dictionaries keyed by the region that they cover, so that an edit never walks from the root.
 Runs of entries are written as one slice: filling a 2 MiB table takes about 10 us in Python.
 """
@@ -7,7 +8,7 @@ Runs of entries are written as one slice: filling a 2 MiB table takes about 10 u
 from __future__ import annotations
 
 from array import array
-from typing import Final
+from typing import ClassVar, Final
 
 from noah.vm.arena import HUGE, PAGE, Arena
 
@@ -15,15 +16,21 @@ _PRESENT: Final = 1
 _WRITABLE: Final = 2
 _USER: Final = 4
 _ACCESSED: Final = 0x20
-DIRTY: Final = 0x40
+_DIRTY: Final = 0x40
 _LARGE: Final = 0x80
 _NX: Final = 1 << 63
 _ADDRESS: Final = 0x000F_FFFF_FFFF_F000
 _LINK: Final = _PRESENT | _WRITABLE | _USER | _ACCESSED
 _POOL_PAGES: Final = 32
 _EMPTY: Final = array("Q", bytes(PAGE))
-_DIRTY_MASK: Final = int.from_bytes(DIRTY.to_bytes(8, "little") * 512, "little")
-_CLEAN_MASK: Final = int.from_bytes(((1 << 64) - 1 - DIRTY).to_bytes(8, "little") * 512, "little")
+
+
+def every_entry(bits: int) -> int:
+    """A page table whose entries are all `bits`, as one number: tables are masked whole."""
+    return int.from_bytes(bits.to_bytes(8, "little") * 512, "little")
+
+
+_CLEAN: Final = every_entry((1 << 64) - 1 - _DIRTY)
 
 
 def flags_of(prot: int) -> int:
@@ -33,7 +40,7 @@ def flags_of(prot: int) -> int:
     """
     if not prot:
         return 0
-    bits = _PRESENT | _USER | _ACCESSED | DIRTY
+    bits = _PRESENT | _USER | _ACCESSED | _DIRTY
     if prot & 2:
         bits |= _WRITABLE
     if not prot & 4:
@@ -50,6 +57,12 @@ class PageTables:
     """The page tables of one address space. Addresses and lengths are multiples of 4 KiB and below 2^47."""
 
     __slots__ = ("_arena", "_directories", "_pointers", "_pool", "_tables", "_words", "root")
+
+    LINK: ClassVar[int] = _LINK  # what makes an entry point to a table
+    SIZE: ClassVar[int] = _LARGE  # the bit that tells a 2 MiB entry from a 4 KiB one (and from a link)
+    LARGE: ClassVar[int] = _LARGE  # its value in a 2 MiB entry
+    DIRTY: ClassVar[int] = _DIRTY
+    ADDRESS: ClassVar[int] = _ADDRESS
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
@@ -76,10 +89,10 @@ class PageTables:
             if pointers is None:
                 page = self._new_page()
                 pointers = self._pointers[top] = page >> 3
-                self._words[(self.root >> 3) + (top & 511)] = page | _LINK
+                self._words[(self.root >> 3) + (top & 511)] = page | self.LINK
             page = self._new_page()
             index = self._directories[region] = page >> 3
-            self._words[pointers + (region & 511)] = page | _LINK
+            self._words[pointers + (region & 511)] = page | self.LINK
         return index
 
     def _table(self, region: int) -> int:
@@ -90,15 +103,15 @@ class PageTables:
             page = self._new_page()
             index = page >> 3
             old = self._words[slot]
-            if old & _LARGE:
-                first = old & ~_LARGE
+            if old and old & self.SIZE == self.LARGE:
+                first = old ^ self.SIZE
                 self._words[index : index + 512] = array("Q", range(first, first + HUGE, PAGE))
             elif old:
                 raise AssertionError("a page table that its index does not know")
             else:
                 self._words[index : index + 512] = _EMPTY
             self._tables[region] = index
-            self._words[slot] = page | _LINK
+            self._words[slot] = page | self.LINK
         return index
 
     def map(self, address: int, length: int, offset: int, flags: int) -> None:
@@ -120,7 +133,7 @@ class PageTables:
                         count = step
                         break
                 slot = self._directory(address >> 30) + (region & 511)
-                first = offset | flags | _LARGE
+                first = (offset | flags) ^ self.SIZE
                 words[slot : slot + count] = array("Q", range(first, first + count * HUGE, HUGE))
                 size = count * HUGE
             else:
@@ -161,27 +174,34 @@ class PageTables:
             return self._words[table + (address >> 12 & 511)]
         directory = self._directories.get(address >> 30)
         entry = self._words[directory + (address >> 21 & 511)] if directory is not None else 0
-        return (entry & ~_LARGE) + (address & (HUGE - 1) & -PAGE) if entry else 0
+        return (entry ^ self.SIZE) + (address & (HUGE - 1) & -PAGE) if entry else 0
 
     def clear_dirty(self) -> None:
-        """Forget the dirty bits of every entry. Only before a vCPU has used these tables (or after all were flushed)."""
+        """Forget the dirty bits of every entry. Before a vCPU has used these tables, or after a flush of all."""
         view = self._arena.view
         for region, directory in list(self._directories.items()):
             for index in range(512):  # large entries: track them by 4 KiB
-                if self._words[directory + index] & _LARGE:
+                entry = self._words[directory + index]
+                if entry and entry & self.SIZE == self.LARGE:
                     self._table(region << 9 | index)
         for table in self._tables.values():
             start = table << 3
             entries = int.from_bytes(view[start : start + PAGE], "little")
             if entries:
-                view[start : start + PAGE] = (entries & _CLEAN_MASK).to_bytes(PAGE, "little")
+                view[start : start + PAGE] = self._cleaned(entries).to_bytes(PAGE, "little")
+
+    def _cleaned(self, entries: int) -> int:
+        """A table, as one number, whose next writes will make entries dirty."""
+        return entries & _CLEAN
 
     def dirty_pages(self) -> list[int]:
         """Arena offsets of the pages whose entries got dirty since clear_dirty()."""
         found: list[int] = []
         view, words = self._arena.view, self._words
+        dirty, address = self.DIRTY, self.ADDRESS
+        dirty_anywhere = every_entry(dirty)
         for table in self._tables.values():
             start = table << 3
-            if int.from_bytes(view[start : start + PAGE], "little") & _DIRTY_MASK:
-                found.extend(entry & _ADDRESS for entry in words[table : table + 512].tolist() if entry & DIRTY)
+            if int.from_bytes(view[start : start + PAGE], "little") & dirty_anywhere:
+                found.extend(entry & address for entry in words[table : table + 512].tolist() if entry & dirty)
         return found
