@@ -432,6 +432,9 @@ class Mem(Protocol):
     def mincore(self, address: int, length: int) -> bytes:
         """One byte a page, bit 0: resident."""
 
+    def shared(self, size: int) -> memoryview:
+        """Zero-filled memory that this process and all its later children share. Untouched pages cost nothing."""
+
     def safe_read(self, address: int, count: int) -> bytes:
         """Copy from any address; EFAULT for what is not readable. Host posix: only memory known to be mapped."""
 

@@ -1,0 +1,3 @@
+from noah.cli.main import main
+
+raise SystemExit(main())

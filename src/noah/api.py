@@ -1,0 +1,253 @@
+"""Start a guest program. What the command line and Python programs use of Noah."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
+from noah.abi.fcntl import AT_FDCWD, O_RDONLY
+from noah.abi.limits import BINPRM_BUF_SIZE
+from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
+from noah.host.api import Host, HostError
+from noah.host.select import make_host
+from noah.kernel.arch import ARCHES
+from noah.kernel.box import Box
+from noah.kernel.control import NoReturn as Started
+from noah.kernel.control import ProcessExit
+from noah.kernel.exit import end
+from noah.kernel.run import run
+from noah.kernel.signals import SignalState
+from noah.kernel.task import Process, Task
+from noah.kernel.timers import Timers
+from noah.loader.elf import read_at
+from noah.loader.execve import execve, open_program, parse_script
+from noah.syscalls.registry import Missing, Stub, build_table
+from noah.syscalls.system import apply_limit
+from noah.vfs.credentials import Credentials
+from noah.vfs.fdtable import FdTable
+from noah.vfs.file import OpenFile
+from noah.vfs.namespace import FsContext
+from noah.vm.api import EngineError
+from noah.vm.select import make_machine
+
+HANDLER_MODULES: Final = (
+    "credentials",
+    "fcntl",
+    "file",
+    "fileat",
+    "dir",
+    "ioctl",
+    "link",
+    "lock",
+    "memory",
+    "pipe",
+    "poll",
+    "process",
+    "sendfile",
+    "signal",
+    "socket",
+    "stat",
+    "statfs",
+    "sync",
+    "system",
+    "time",
+    "xattr",
+)
+DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_INHERITED_FDS: Final = range(20)  # descriptors that a shell hands over: 3<file, make's jobserver
+
+
+class StartError(Exception):
+    """The program could not be started. `status` is the exit status that docker(1) gives it: 125, 126 or 127."""
+
+    def __init__(self, text: str, status: int = 125) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Options:
+    """What `run` may be told. Paths are bytes; guest paths are absolute."""
+
+    __slots__ = ("cwd", "engine", "environ", "host", "on_missing", "root", "tracer", "user", "volumes")
+
+    def __init__(self) -> None:
+        self.root = b"/"
+        self.volumes: list[tuple[bytes, bytes, bool]] = []  # host path, guest path, read-only
+        self.environ: dict[bytes, bytes] | None = None  # None: the host's for the root "/", else a small one
+        self.cwd: bytes | None = None
+        self.user: bytes = b""
+        self.engine = "auto"
+        self.host = "auto"
+        self.tracer: Callable[[Process, list[Stub]], list[Stub]] | None = None
+        self.on_missing: Callable[[str], None] | None = None
+
+
+def load_handlers() -> None:
+    """Import every module that declares system calls."""
+    for name in HANDLER_MODULES:
+        importlib.import_module(f"noah.syscalls.{name}")
+
+
+def start(argv: Sequence[bytes], options: Options) -> NoReturn:
+    """Run a program in this very process, which ends as the program ends. Raises StartError if it cannot start."""
+    try:
+        host = make_host(options.host)
+    except HostError as error:
+        raise StartError(str(error)) from None
+    host.signals.block_all()
+    task, name, environ = _prepare(host, argv, options)
+    process = task.process
+    missing = Missing(process.missing)
+    load_handlers()
+    table = build_table(process.arch.name, missing)
+    process.missing = missing.note
+    if options.tracer is not None:
+        table = options.tracer(process, table)
+    try:
+        execve(task, AT_FDCWD, name, list(argv), environ)
+    except LinuxError as error:
+        raise start_error(name, error) from None
+    except ProcessExit as how:
+        end(task, how)
+    except Started:
+        pass
+    gc.collect()
+    gc.freeze()  # a forked child need not copy pages just to scan them
+    run(task, table)
+
+
+def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task, bytes, list[bytes]]:
+    uid, gid = host.procs.getresuid()[1], host.procs.getresgid()[1]
+    creds = Credentials(uid, gid, tuple(host.procs.getgroups()))
+    try:
+        fs = FsContext.mount_root(host, options.root, options.volumes)
+    except LinuxError as error:
+        raise StartError(f"root {_show(options.root)}: {describe(error)}") from None
+    boot = _Boot(host, creds, fs)
+    environ = _environ(host, options)
+    cwd = options.cwd or (host.procs.getcwd() if options.root == b"/" else b"/")
+    try:
+        fs.chdir(boot, cwd)
+    except LinuxError as error:
+        raise StartError(f"working directory {_show(cwd)}: {describe(error)}") from None
+    name = _find(boot, argv[0], environ.get(b"PATH", DEFAULT_PATH))
+    arch = _arch_of(boot, name)
+    try:
+        machine = make_machine(options.engine, arch)
+    except EngineError as error:
+        raise StartError(str(error)) from None
+    process = Process(host, machine, ARCHES[arch], Box(host), creds, boot.fds, fs)
+    process.signals = SignalState(process)
+    process.timers = Timers(process)
+    process.box.add(process.pid)
+    vcpu = machine.new_vcpu()
+    task = Task(process, vcpu)
+    process.tasks.append(task)
+    task.sigmask = host.signals.inherited_blocked
+    for resource in range(RLIM_NLIMITS):
+        try:
+            limits = host.procs.getrlimit(resource)
+        except LinuxError:
+            limits = RLIM_INFINITY, RLIM_INFINITY
+        process.rlimits[resource] = limits
+        apply_limit(task, resource, limits[0])
+    hard = process.rlimits[RLIMIT_NOFILE][1]
+    host.procs.setrlimit(RLIMIT_NOFILE, (hard, hard))  # Noah needs descriptors beside the guest's
+    return task, name, [key + b"=" + value for key, value in environ.items()]
+
+
+class _Boot:
+    """A Caller before there is a task: it opens the program to see what it is made for."""
+
+    __slots__ = ("creds", "fds", "fs", "host", "mem", "pid", "process")
+
+    def __init__(self, host: Host, creds: Credentials, fs: FsContext) -> None:
+        self.host = host
+        self.creds = creds
+        self.fs = fs
+        self.pid = host.procs.getpid()
+        self.fds = FdTable()
+        for fd in _INHERITED_FDS:
+            file = fs.adopt(self, fd)
+            if file is not None:
+                self.fds.replace(fd, file)
+
+
+def _environ(host: Host, options: Options) -> dict[bytes, bytes]:
+    if options.environ is not None and options.root != b"/":
+        base = {b"PATH": DEFAULT_PATH, b"HOME": b"/root"}
+    elif options.root == b"/":
+        base = dict(host.procs.environ())
+    else:
+        own = host.procs.environ()
+        base = {b"PATH": DEFAULT_PATH, b"HOME": b"/root"} | {k: own[k] for k in (b"TERM", b"LANG") if k in own}
+    return base | (options.environ or {})
+
+
+def _find(boot: _Boot, program: bytes, path: bytes) -> bytes:
+    """Where a program is: as execvp(3) looks for it."""
+    if not program:
+        raise StartError("the program's name is empty", 127)
+    if b"/" in program:
+        return program
+    denied = None
+    for directory in path.split(b":"):
+        candidate = (directory or b".") + b"/" + program
+        try:
+            open_program(boot, AT_FDCWD, candidate, 0).release()  # type: ignore[arg-type]
+            return candidate
+        except LinuxError as error:
+            if error.errno in (EACCES, EISDIR):
+                denied = candidate
+            elif error.errno not in (ENOENT, ENOTDIR):
+                raise start_error(candidate, error) from None
+    if denied is not None:
+        raise StartError(f"{_show(denied)}: permission denied, or not a program", 126)
+    raise StartError(f"{_show(program)}: not found in PATH", 127)
+
+
+def _arch_of(boot: _Boot, name: bytes) -> str:
+    """The architecture that a program is made for, through `#!` lines."""
+    shown = name
+    for _ in range(6):
+        try:
+            file: OpenFile = open_program(boot, AT_FDCWD, name, O_RDONLY)  # type: ignore[arg-type]
+        except LinuxError as error:
+            raise start_error(name, error) from None
+        try:
+            head = read_at(boot, file, 0, BINPRM_BUF_SIZE)  # type: ignore[arg-type]
+        finally:
+            file.release()
+        if not head.startswith(b"#!"):
+            break
+        name, _ = parse_script(head)
+    if head[:4] == b"\x7fELF" and len(head) >= 20:
+        machine = int.from_bytes(head[18:20], "little")
+        for arch in ARCHES.values():
+            if arch.elf_machine == machine and head[4] == 2:
+                return arch.name
+        raise StartError(f"{_show(shown)}: made for a processor that Noah does not run (ELF machine {machine})", 126)
+    raise StartError(f"{_show(shown)}: neither an ELF program nor a script with a #! line", 126)
+
+
+def start_error(name: bytes, error: LinuxError) -> StartError:
+    """The one line that says why a program did not start."""
+    status = 127 if error.errno in (ENOENT, ENOTDIR) else 126
+    text = describe(error)
+    if error.errno == ENOEXEC:
+        text = f"not a program that can be run ({error.why or 'exec format error'})"
+    return StartError(f"{_show(name)}: {text}", status)
+
+
+def describe(error: LinuxError) -> str:
+    """An error for a person: Linux' words, and what Noah adds to them."""
+    words = {ENOENT: "no such file or directory", EACCES: "permission denied", ENOTDIR: "not a directory"}
+    text = words.get(error.errno) or ERRNO_NAMES.get(error.errno, str(error.errno))
+    return f"{text} ({error.why})" if error.why else text
+
+
+def _show(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")

@@ -1,0 +1,49 @@
+"""Host memory by address on any POSIX host."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from typing import Final
+
+from noah.abi import mman as linux
+from noah.host.posix.libc import LIBC, check
+from noah.host.tables import Flags, Numbers, named
+
+_ADVICE: Final = Numbers(named(linux, "MADV_"), named(mmap, "MADV_"))
+# Python has no names for these; sys/mman.h of macOS and the BSDs.
+_MS_SYNC: Final = linux.MS_SYNC if sys.platform == "linux" else 0x10
+_MSYNC: Final = Flags(named(linux, "MS_"), {"MS_ASYNC": 1, "MS_INVALIDATE": 2, "MS_SYNC": _MS_SYNC})
+
+
+class PosixMem:
+    """See noah.host.api.Mem."""
+
+    __slots__ = ("page_size",)
+
+    def __init__(self) -> None:
+        self.page_size = mmap.PAGESIZE
+
+    def madvise(self, address: int, length: int, advice: int) -> None:
+        check(LIBC.madvise(address, length, _ADVICE.to_host(advice)))
+
+    def mlock(self, address: int, length: int) -> None:
+        check(LIBC.mlock(address, length))
+
+    def munlock(self, address: int, length: int) -> None:
+        check(LIBC.munlock(address, length))
+
+    def msync(self, address: int, length: int, flags: int) -> None:
+        check(LIBC.msync(address, length, _MSYNC.to_host(flags)))
+
+    def mincore(self, address: int, length: int) -> bytes:
+        pages = ctypes.create_string_buffer(-(-length // self.page_size))
+        check(LIBC.mincore(address, length, pages))
+        return pages.raw
+
+    def safe_read(self, address: int, count: int) -> bytes:
+        return ctypes.string_at(address, count)
+
+    def shared(self, size: int) -> memoryview:
+        return memoryview(mmap.mmap(-1, size))
