@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
-
 from tests.running import (
     TIMED_OUT,
     Result,
@@ -50,6 +49,20 @@ SCRIPTS: Final = {
 }
 INTERPRETERS: Final = {".sh": "bash", ".pl": "perl", ".py": "/usr/bin/python3", ".rb": "ruby"}
 WORK: Final = Path(f"/tmp/noah-programs-{os.getpid()}")  # the same in both runs, as programs print it
+
+# Runs a command as user $0 and group $1 in the root $2, with the directory $3. In a mount namespace of its own nothing
+# stays mounted, however this ends.
+ENTER: Final = """
+set -e
+user=$0 group=$1 root=$2 work=$3
+shift 3
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mkdir -p "$root$work"
+mount --bind "$work" "$root$work"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups sh -c 'cd "$0"; exec "$@"' "$work" "$@"
+"""
 
 
 class Target(NamedTuple):
@@ -155,14 +168,8 @@ def native(name: str, root: str, user: str, attempt: int = 0) -> Outcome:
         result = run(command, cwd=WORK, env=environment(HOME=str(WORK)), user=who, timeout=spec.timeout * 2)
     else:
         # A mount namespace of its own: nothing is left mounted, however this ends.
-        enter = (
-            'set -e; mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"; mkdir -p "$1$2"; mount --bind "$2" "$1$2"; mount -t proc proc "$1/proc"; '
-            'mount --rbind /dev "$1/dev"; root=$1; work=$2; shift 2; '
-            'exec chroot "$root" setpriv --reuid "$1" --regid "$2" --clear-groups sh -c \'cd "$0"; exec "$@"\' '
-            '"$work" "${@:3}"'
-        )
         ids = [str(who.pw_uid if who else 0), str(who.pw_gid if who else 0)]
-        inside = ["unshare", "--mount", "bash", "-c", enter, "enter", str(debian_root()), str(WORK), *ids, *command]
+        inside = ["unshare", "--mount", "sh", "-c", ENTER, *ids, str(debian_root()), str(WORK), *command]
         result = run(inside, cwd="/", env=environment(HOME=str(WORK)), timeout=spec.timeout * 2)
     return outcome(result, spec)
 

@@ -20,7 +20,7 @@ sleep 50 & sleep 51 & sleep 52 & started $! sleep
 jobs -r | wc -l
 disown %2
 jobs | sed 's/^\[\(.\)\]./\1/'
-kill %1 %3; wait %1 %3; kill %2 2>/dev/null || echo "no job $?"
+kill %1; wait %1; kill %3; wait %3; kill %2 2>/dev/null || echo "no job $?"
 # Each job is its own process group, led by its first process.
 sleep 30 | sleep 30 & started $! sleep
 p=$(jobs -p | tail -1); [ "$(ps -o pgid= -p "$p" | tr -d ' ')" = "$p" ] && echo leader

@@ -1,0 +1,2 @@
+#include "common.h"
+int one(void) { return 1; }
