@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from noah.vm.arena import Arena
+from noah.vm.hostclock import HostClock
 
 # What a mapping allows, and what a fault tried to do. Values are the engine's own.
 READ: Final = 1
@@ -91,6 +92,12 @@ class Machine(Protocol):
     arena: Arena
     user_limit: int
     """First address that a guest mapping may not reach (TASK_SIZE, less what the engine keeps for itself)."""
+
+    host_clock: HostClock | None
+    """The host's clock pages, if guests of this engine see the host's time stamp counter."""
+
+    def map_host_clock(self, address: int) -> None:
+        """Map the data pages of host_clock, the first one to this address. The code is the caller's to place."""
 
     def map(self, address: int, length: int, offset: int, prot: int) -> None:
         """Map [address, +length) to [offset, +length) of the arena with prot. Replaces nothing: the range is unmapped."""

@@ -22,6 +22,7 @@ import os
 import signal
 import struct
 import threading
+import time
 from array import array
 from fcntl import ioctl
 from typing import Final
@@ -50,6 +51,7 @@ from noah.vm.arch.x86_64 import (
     RSP,
 )
 from noah.vm.arch.x86_paging import PageTables, flags_of, flags_removed
+from noah.vm import hostclock
 from noah.vm.arena import PAGE, Arena
 
 # <linux/kvm.h>: _IO, _IOW, _IOR, _IOWR of type 0xAE.
@@ -140,6 +142,13 @@ KICK_SIGNAL: Final = signal.SIGRTMAX - 1
 _CHUNK: Final = 64 << 20  # one memory slot
 _EAGER_LIMIT: Final = 256 << 20  # larger mappings get their page tables when they are touched
 _CPUID_ENTRIES: Final = 200
+
+_CLOCK_PHYSICAL: Final = 1 << 40  # guest-physical place of the host's clock pages, far above the arena
+_CLOCK_SLOT: Final = 20_000  # and their first slot
+_READ_ONLY_SLOT: Final = 2
+_CLOCK_TOLERANCE: Final = 50_000_000  # ns; the self-test may be interrupted
+_SET_DEVICE_ATTR: Final = 0x4018AEE1
+_TSC_CTRL: Final = 0  # KVM_VCPU_TSC_CTRL, its attribute KVM_VCPU_TSC_OFFSET is 0 as well
 
 _ON_USER: Final = 0  # regs are what the vCPU has
 _ON_TRAP: Final = 1  # CPL 0, behind the trap's `out`: sysretq goes back
@@ -268,6 +277,12 @@ class KvmVcpu:
             struct.pack("<II", len(msrs), 0) + b"".join(struct.pack("<IIQ", i, 0, v) for i, v in msrs),
         )
         ioctl(self._fd, _SET_XCRS, struct.pack("<IIIIQ", 1, 0, 0, 0, 7).ljust(392, b"\0"))
+        # Guests see the host's time stamp counter, where KVM would else start them at 0 (a software KVM has no offset).
+        offset = array("Q", [0])
+        try:
+            ioctl(self._fd, _SET_DEVICE_ATTR, struct.pack("<IIQQ", 0, _TSC_CTRL, 0, offset.buffer_info()[0]))
+        except OSError:
+            pass  # the self-test of the clock pages decides
         # Signals blocked in this thread are open inside KVM_RUN, which then fails with EINTR and leaves them pending.
         ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, 0))
 
@@ -479,6 +494,7 @@ class KvmMachine:
         "arch",
         "arena",
         "device",
+        "host_clock",
         "name",
         "root",
         "trap_level",
@@ -495,9 +511,11 @@ class KvmMachine:
         self.trap_level = _ON_USER
         self._chunks: list[int] = []
         self._lazy: list[tuple[int, int, int, int]] = []
+        self.host_clock: hostclock.HostClock | None = None
         self._open()
         self._set_up()
         self._probe()
+        self._probe_clock()
 
     def _open(self) -> None:
         try:
@@ -507,6 +525,8 @@ class KvmMachine:
         self._next_vcpu = 0
         for slot, chunk in enumerate(self._chunks):
             self._register(slot, chunk)
+        if self.host_clock is not None:
+            self._register_clock(self.host_clock)
 
     def _set_up(self) -> None:
         """Place the system area and empty page tables in an empty arena, always at the same offsets."""
@@ -550,6 +570,62 @@ class KvmMachine:
         vcpu.close()
         self.unmap(0x10000, PAGE)
         self.arena.free(page, PAGE)
+
+    def _register_clock(self, clock: hostclock.HostClock) -> None:
+        for number, (offset, host_address, length) in enumerate(clock.data):
+            region = struct.pack(
+                "<IIQQQ", _CLOCK_SLOT + number, _READ_ONLY_SLOT, _CLOCK_PHYSICAL + offset, length, host_address
+            )
+            ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
+
+    def map_host_clock(self, address: int) -> None:
+        assert self.host_clock is not None
+        for offset, _, length in self.host_clock.data:
+            self._tables.map(address + offset, length, _CLOCK_PHYSICAL + offset, flags_of(READ))
+
+    def _probe_clock(self) -> None:
+        """Let the guest ask the host's vDSO for the time: lend it only if the answer is right."""
+        clock = hostclock.find()
+        function = hostclock.symbol(clock.image, b"__vdso_clock_gettime") if clock is not None else 0
+        if clock is None or not function:
+            return
+        arena = self.arena
+        try:
+            self._register_clock(clock)
+        except OSError:
+            return
+        self.host_clock = clock
+        size = 2 * PAGE + len(clock.image)
+        at = arena.alloc(size)
+        arena.anonymous(at, size)
+        base = 0x10000
+        code = base + clock.code_offset
+        self.map_host_clock(base)
+        self.map(code, len(clock.image), at + 2 * PAGE, READ | EXEC)
+        arena.view[at + 2 * PAGE : at + size] = clock.image
+        stub = code + len(clock.image)
+        self.map(stub, 2 * PAGE, at, READ | WRITE | EXEC)
+        result = stub + PAGE
+        arena.view[at : at + 29] = (
+            b"\xbf\x01\x00\x00\x00"  # mov $CLOCK_MONOTONIC,%edi
+            + b"\x48\xbe"  # mov $result,%rsi
+            + struct.pack("<Q", result)
+            + b"\x48\xb8"  # mov $clock_gettime,%rax
+            + struct.pack("<Q", code + function)
+            + b"\xff\xd0\x0f\x05"  # call *%rax; syscall
+        )
+        vcpu = KvmVcpu(self)
+        vcpu.regs[RIP], vcpu.regs[RSP] = stub, result + PAGE
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        kind = vcpu.run()
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        seconds, ns = struct.unpack_from("<QQ", arena.view, at + PAGE)
+        seen = seconds * 1_000_000_000 + ns
+        if kind != EXIT_SYSCALL or not before - _CLOCK_TOLERANCE < seen < after + _CLOCK_TOLERANCE:
+            self.host_clock = None
+        vcpu.close()
+        self.unmap(base, clock.size + 2 * PAGE)
+        arena.free(at, size)
 
     def map(self, address: int, length: int, offset: int, prot: int) -> None:
         if length > _EAGER_LIMIT:
