@@ -26,7 +26,7 @@ missing_packages() {
 
 need() {
     local packages
-    mapfile -t packages < <(missing_packages "$@")
+    read -r -d '' -a packages <<<"$(missing_packages "$@")" || true # read ends at the end of its input
     [ ${#packages[@]} -eq 0 ] && return
     if ! command -v apt-get >/dev/null; then
         die "these programs are missing, and this is not a Debian system: ${packages[*]}"
