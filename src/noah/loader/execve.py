@@ -95,9 +95,9 @@ def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
 def open_program(task: Task, dirfd: int, path: bytes, flags: int) -> OpenFile:
     """Open a file to execute: a regular file with an execute permission, on a mount that allows it."""
     if flags & AT_EMPTY_PATH and not path:
-        file = task.fds.get(dirfd).reopen(task, O_RDONLY)
+        file = task.fds.get(dirfd).place().open(task, O_RDONLY, 0)
     else:
-        file = task.fs.open(task, dirfd, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0), 0, True)
+        file = task.fs.open(task, dirfd, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0))
     try:
         stat = file.stat()
         if stat.mode & S_IFMT != S_IFREG or not stat.mode & 0o111:
