@@ -1,0 +1,58 @@
+"""Clocks and memory of a Linux host."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+assert not TYPE_CHECKING or sys.platform == "linux"
+
+from noah.abi.errno import EFAULT, LinuxError
+from noah.host.errnos import from_host
+from noah.host.linux.kernel import syscall
+from noah.host.posix.clock import PosixClock
+from noah.host.posix.libc import LIBC, check
+from noah.host.posix.mem import PosixMem
+
+_IOVEC: Final = struct.Struct("=QQ")
+
+
+class LinuxClock(PosixClock):
+    """See noah.host.api.Clock."""
+
+    __slots__ = ()
+
+    def clock_gettime(self, clockid: int) -> int:
+        try:
+            return time.clock_gettime_ns(clockid)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def clock_getres(self, clockid: int) -> int:
+        try:
+            return round(time.clock_getres(clockid) * 1e9)
+        except OSError as error:
+            raise from_host(error) from None
+
+
+class LinuxMem(PosixMem):
+    """See noah.host.api.Mem."""
+
+    __slots__ = ()
+
+    def madvise(self, address: int, length: int, advice: int) -> None:
+        check(LIBC.madvise(address, length, advice))
+
+    def msync(self, address: int, length: int, flags: int) -> None:
+        check(LIBC.msync(address, length, flags))
+
+    def safe_read(self, address: int, count: int) -> bytes:
+        copy = ctypes.create_string_buffer(count)
+        here, there = _IOVEC.pack(ctypes.addressof(copy), count), _IOVEC.pack(address, count)
+        if syscall("process_vm_readv", os.getpid(), here, 1, there, 1, 0) != count:
+            raise LinuxError(EFAULT)
+        return copy.raw

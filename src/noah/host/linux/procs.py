@@ -1,0 +1,120 @@
+"""Processes of a Linux host."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
+
+assert not TYPE_CHECKING or sys.platform == "linux"
+
+from noah.abi import prctl
+from noah.abi import signal as linux
+from noah.host.errnos import from_host
+from noah.host.linux.kernel import syscall
+from noah.host.linux.signals import sigprocmask
+from noah.host.posix.libc import LIBC, SIG_DFL
+from noah.host.posix.procs import PosixProcs, rusage
+from noah.host.values import Rusage, Sysinfo, WaitInfo
+
+_QUEUED: Final = struct.Struct("=iii4xiIQ96x")  # siginfo_t: signo, errno, code, pid, uid, value
+_SIGINFO_CHILD: Final = struct.Struct("=iii4xiIi100x")  # signo, errno, code, pid, uid, status
+_RUSAGE: Final = struct.Struct("=18q")
+_RLIMIT: Final = struct.Struct("=QQ")
+_SYSINFO: Final = struct.Struct("=q9QH6xQQI4x")
+assert (_QUEUED.size, _SIGINFO_CHILD.size, _SYSINFO.size) == (128, 128, 112)
+
+
+class LinuxProcs(PosixProcs):
+    """See noah.host.api.Procs."""
+
+    __slots__ = ()
+
+    def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
+        try:
+            # options is an int whose highest bit is __WCLONE
+            found, status, usage = os.wait4(pid, (options & 0xFFFFFFFF ^ 1 << 31) - (1 << 31))
+        except OSError as error:
+            raise from_host(error) from None
+        return found, status, rusage(usage)
+
+    def waitid(self, idtype: int, id: int, options: int) -> tuple[WaitInfo, Rusage]:
+        info = ctypes.create_string_buffer(_SIGINFO_CHILD.size)
+        usage = ctypes.create_string_buffer(_RUSAGE.size)
+        syscall("waitid", idtype, id, info, options, usage)
+        _, _, code, pid, uid, status = _SIGINFO_CHILD.unpack(info)
+        used = _RUSAGE.unpack(usage)
+        times = used[0] * 10**6 + used[1], used[2] * 10**6 + used[3]
+        return WaitInfo(pid, uid, code, status), Rusage(*times, *used[4:])
+
+    def sigqueue(self, pid: int, sig: int, value: int, code: int = -1) -> None:
+        info = _QUEUED.pack(sig, 0, code, os.getpid(), os.getuid(), value)
+        syscall("rt_sigqueueinfo", pid, sig, info)
+
+    def pidfd_open(self, pid: int, flags: int = 0) -> int:
+        return syscall("pidfd_open", pid, flags)
+
+    def getrlimit(self, resource: int) -> tuple[int, int]:
+        return self.prlimit(0, resource, None)
+
+    def setrlimit(self, resource: int, limits: tuple[int, int]) -> None:
+        self.prlimit(0, resource, limits)
+
+    def prlimit(self, pid: int, resource: int, limits: tuple[int, int] | None) -> tuple[int, int]:
+        old = ctypes.create_string_buffer(_RLIMIT.size)
+        syscall("prlimit64", pid, resource, None if limits is None else _RLIMIT.pack(*limits), old)
+        soft, hard = _RLIMIT.unpack(old)
+        return soft, hard
+
+    def getresuid(self) -> tuple[int, int, int]:
+        return os.getresuid()
+
+    def getresgid(self) -> tuple[int, int, int]:
+        return os.getresgid()
+
+    def sched_getaffinity(self, pid: int) -> list[int]:
+        try:
+            return sorted(os.sched_getaffinity(pid))
+        except OSError as error:
+            raise from_host(error) from None
+
+    def sched_setaffinity(self, pid: int, cpus: Sequence[int]) -> None:
+        try:
+            os.sched_setaffinity(pid, cpus)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def sysinfo(self) -> Sysinfo:
+        buffer = ctypes.create_string_buffer(_SYSINFO.size)
+        syscall("sysinfo", buffer)
+        uptime, one, five, fifteen, total, free, shared, buffers, swap, free_swap, procs, _, _, unit = _SYSINFO.unpack(
+            buffer
+        )
+        return Sysinfo(uptime, (one, five, fifteen), total, free, shared, buffers, swap, free_swap, procs, unit)
+
+    def set_pdeathsig(self, sig: int) -> None:
+        syscall("prctl", prctl.PR_SET_PDEATHSIG, sig)
+
+    def set_child_subreaper(self, on: bool) -> None:
+        syscall("prctl", prctl.PR_SET_CHILD_SUBREAPER, int(on))
+
+    def set_name(self, name: bytes) -> None:
+        syscall("prctl", prctl.PR_SET_NAME, name)
+
+    def exit_by_signal(self, sig: int) -> NoReturn:
+        try:
+            syscall("prctl", prctl.PR_SET_DUMPABLE, 0)  # no core file, also where core_pattern is a pipe
+            LIBC.signal(sig, SIG_DFL)
+            sigprocmask(linux.SIG_UNBLOCK, 1 << sig - 1)
+            os.kill(os.getpid(), sig)
+        finally:  # the default is to do nothing, or this is the init of a pid name space
+            os._exit(128 + sig)
+
+    def stop_by_signal(self, sig: int) -> None:
+        # Its disposition is SIG_DFL: LinuxSignals installs no handlers.
+        old = sigprocmask(linux.SIG_UNBLOCK, 1 << sig - 1)
+        os.kill(os.getpid(), sig)  # returns when this process has been continued
+        sigprocmask(linux.SIG_SETMASK, old)

@@ -1,0 +1,170 @@
+"""Descriptors themselves: copies, status flags, locks, pipes, anonymous files."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import sys
+import tempfile
+import termios
+from typing import Final
+
+from noah.abi import fcntl as linux
+from noah.abi import mman
+from noah.abi.errno import EACCES, EAGAIN, EINVAL, LinuxError
+from noah.host.errnos import from_host
+from noah.host.openflags import ALWAYS, POSIX
+from noah.host.tables import Flags, Numbers, named
+from noah.host.values import Flock
+
+_GET_PATH: Final[int | None] = getattr(fcntl, "F_GETPATH", None)  # macOS
+_PATH_MAX: Final = 1024  # what F_GETPATH wants
+
+_LOCK_COMMANDS: Final = Numbers(
+    {name: value for name, value in named(linux, "F_").items() if "LK" in name and name != "F_CANCELLK"},
+    named(fcntl, "F_"),
+)
+_LOCK_TYPES: Final = Numbers(
+    {"F_RDLCK": linux.F_RDLCK, "F_WRLCK": linux.F_WRLCK, "F_UNLCK": linux.F_UNLCK}, named(fcntl, "F_")
+)
+_FLOCK: Final = Flags(named(linux, "LOCK_"), named(fcntl, "LOCK_"))
+_QUERIES: Final = {linux.F_GETLK, linux.F_OFD_GETLK}
+# struct flock as the C compiler lays it out: Linux' 64-bit architectures, and the BSDs with macOS.
+_ON_LINUX: Final = sys.platform == "linux"
+_STRUCT: Final = struct.Struct("=hhxxxxqqixxxx" if _ON_LINUX else "=qqihh")
+
+PIPE_SIZE: Final = 65536
+
+
+class PosixDescriptors:
+    """See noah.host.api.Files."""
+
+    __slots__ = ()
+
+    def close(self, fd: int) -> None:
+        try:
+            os.close(fd)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def close_quietly(self, fd: int) -> None:
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+
+    def dup(self, fd: int, minimum: int = 0) -> int:
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, minimum)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def reopen(self, fd: int, flags: int) -> int:
+        if (path := self.fd_path(fd)) is not None:
+            try:
+                new = os.open(path, POSIX.to_host(flags) | flags & linux.O_ACCMODE | ALWAYS)
+                if os.path.sameopenfile(fd, new):
+                    return new
+                os.close(new)  # the name means another file by now
+            except OSError as error:
+                raise from_host(error) from None
+        access = self.get_flags(fd) & linux.O_ACCMODE
+        if access not in (linux.O_RDWR, flags & linux.O_ACCMODE):
+            raise LinuxError(EACCES, "this host cannot open a descriptor's file again")
+        return self.dup(fd)
+
+    def fd_path(self, fd: int) -> bytes | None:
+        if _GET_PATH is None:
+            return None
+        try:
+            return fcntl.fcntl(fd, _GET_PATH, bytes(_PATH_MAX)).partition(b"\0")[0]
+        except OSError:
+            return None
+
+    def get_flags(self, fd: int) -> int:
+        try:
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        except OSError as error:
+            raise from_host(error) from None
+        return POSIX.to_linux(flags) | flags & linux.O_ACCMODE
+
+    def set_flags(self, fd: int, flags: int) -> None:
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETFL, POSIX.to_host(flags))
+        except OSError as error:
+            raise from_host(error) from None
+
+    def flock(self, fd: int, operation: int) -> None:
+        try:
+            fcntl.flock(fd, _FLOCK.to_host(operation))
+        except OSError as error:
+            raise from_host(error) from None
+
+    def fcntl_lock(self, fd: int, command: int, lock: Flock) -> Flock:
+        host_command, kind = _LOCK_COMMANDS.to_host(command), _LOCK_TYPES.to_host(lock.type)
+        if _ON_LINUX:
+            data = _STRUCT.pack(kind, lock.whence, lock.start, lock.len, 0)
+        else:
+            data = _STRUCT.pack(lock.start, lock.len, 0, kind, lock.whence)
+        try:
+            answer = fcntl.fcntl(fd, host_command, data)
+        except OSError as error:
+            failure = from_host(error)
+            # POSIX allows both for a lock that is held; Linux says EAGAIN.
+            raise LinuxError(EAGAIN) if failure.errno == EACCES else failure from None
+        if command not in _QUERIES:
+            return lock
+        if _ON_LINUX:
+            kind, whence, start, length, pid = _STRUCT.unpack(answer)
+        else:
+            start, length, pid, kind, whence = _STRUCT.unpack(answer)
+        return Flock(_LOCK_TYPES.linux[kind], whence, start, length, pid)
+
+    def pipe(self, flags: int = 0) -> tuple[int, int]:
+        if flags & ~(linux.O_NONBLOCK | linux.O_CLOEXEC):
+            raise LinuxError(EINVAL, "no packet pipes on this host")
+        try:
+            ends = os.pipe()
+        except OSError as error:
+            raise from_host(error) from None
+        if flags & linux.O_NONBLOCK:
+            for fd in ends:
+                os.set_blocking(fd, False)
+        return ends
+
+    def get_pipe_size(self, fd: int) -> int:
+        """What macOS and Linux give a pipe as a rule: POSIX has no way to ask."""
+        self.get_flags(fd)
+        return PIPE_SIZE
+
+    def set_pipe_size(self, fd: int, size: int) -> int:
+        raise LinuxError(EINVAL, "pipes have one size on this host")
+
+    def memfd_create(self, name: bytes, flags: int = 0) -> int:
+        if flags & ~(mman.MFD_CLOEXEC | mman.MFD_ALLOW_SEALING | mman.MFD_EXEC | mman.MFD_NOEXEC_SEAL):
+            raise LinuxError(EINVAL, "no huge pages on this host")
+        try:
+            fd, path = tempfile.mkstemp(prefix="noah-memfd-")
+            os.unlink(path)
+        except OSError as error:
+            raise from_host(error) from None
+        return fd
+
+    def get_seals(self, fd: int) -> int:
+        raise LinuxError(EINVAL, "no seals on this host")
+
+    def add_seals(self, fd: int, seals: int) -> None:
+        raise LinuxError(EINVAL, "no seals on this host")
+
+    def isatty(self, fd: int) -> bool:
+        return os.isatty(fd)
+
+    def ioctl_fionread(self, fd: int) -> int:
+        count = bytearray(4)
+        try:
+            fcntl.ioctl(fd, termios.FIONREAD, count)
+        except OSError as error:
+            raise from_host(error) from None
+        return int.from_bytes(count, sys.byteorder)
