@@ -119,7 +119,11 @@ _OPEN: Final = _field(fcntl, fcntl.O_ACCMODE, "O_RDONLY O_WRONLY O_RDWR O_ACCMOD
     "O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_SYNC O_DSYNC O_DIRECT O_LARGEFILE O_NOFOLLOW "
     "O_NOATIME O_CLOEXEC O_PATH O_TMPFILE O_DIRECTORY FASYNC",
 )
-_FUTEX_OPS: Final = _inverse(_constants(futex, "FUTEX_", "FUTEX_OP_ FUTEX_PRIVATE FUTEX_CLOCK FUTEX_CMD FUTEX_32"))
+_FUTEX_OPS: Final = {
+    op: name
+    for op, name in _inverse(_constants(futex, "FUTEX_", "FUTEX_OP_ FUTEX_32")).items()
+    if 0 <= op < futex.FUTEX_PRIVATE_FLAG
+}
 
 TABLES: Final[dict[str, Table]] = {
     # Files
@@ -325,7 +329,8 @@ def ioctl_name(cmd: int) -> str:
     if (name := TABLES["ioctl_cmd"].whole.get(cmd)) is not None:
         return name
     direction = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")[cmd >> 30 & 3]
-    return f"_IOC({direction}, {cmd >> 8 & 0xFF:#x}, {cmd & 0xFF:#x}, {cmd >> 16 & 0x3FFF:#x})"
+    parts = (cmd >> 8 & 0xFF, cmd & 0xFF, cmd >> 16 & 0x3FFF)
+    return f"_IOC({direction}, {', '.join(hex(part) if part else '0' for part in parts)})"
 
 
 def file_mode(mode: int) -> str:
