@@ -61,6 +61,7 @@ venv() {
         "$python" -m venv "$dir"
     fi
     "$dir/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev]' </dev/null
+    "$dir/bin/python" -m compileall -q src
 }
 
 case ${1-} in
