@@ -13,6 +13,7 @@ from noah.abi.elf import AT_SYSINFO_EHDR
 from noah.abi.errno import ERESTARTSYS, LinuxError
 from noah.host.api import Host
 from noah.kernel.box import Box
+from noah.kernel.pending import Pending
 from noah.mm.space import AddressSpace
 from noah.vfs.credentials import Credentials
 from noah.vfs.fdtable import FdTable
@@ -140,7 +141,6 @@ class Task:
         "saved_mask",
         "sigmask",
         "sigpending",
-        "sigqueue",
         "space",
         "tid",
         "vcpu",
@@ -158,8 +158,7 @@ class Task:
         self.pid = self.tid = process.pid
         self.sigmask = 0  # blocked signals: bit n-1 = signal n
         self.saved_mask: int | None = None  # the mask to go back to after sigsuspend, ppoll, pselect (see signals)
-        self.sigpending = 0  # signals for this thread
-        self.sigqueue: list[object] = []
+        self.sigpending = Pending()  # signals for this thread
         self.altstack = (0, 2, 0)  # sp, SS_DISABLE, size
         self.clear_child_tid = 0
         self.robust_list = 0

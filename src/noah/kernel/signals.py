@@ -1,0 +1,390 @@
+"""Signals of a process: actions, pending signals, their delivery (signal(7); kernel/signal.c has the rules).
+
+Host signals stay blocked; collect() takes them over into the guest's own queues, where Linux' rules of blocking,
+ignoring and queueing are applied once more. Signals that a process sends to itself never leave Noah. deliver() is
+called on the way back to the guest: it runs default actions, builds frames for handlers, restarts interrupted calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import (
+    EAGAIN,
+    EINTR,
+    ERESTART_RESTARTBLOCK,
+    ERESTARTNOHAND,
+    ERESTARTNOINTR,
+    ERESTARTSYS,
+    LinuxError,
+)
+from noah.abi.resource import RLIMIT_SIGPENDING
+from noah.abi.signal import (
+    CLD_CONTINUED,
+    CLD_STOPPED,
+    CLD_TRAPPED,
+    CONTINUE,
+    DEFAULT_ACTIONS,
+    IGNORE,
+    NSIG,
+    SA_NOCLDSTOP,
+    SA_NOCLDWAIT,
+    SA_NODEFER,
+    SA_RESETHAND,
+    SA_RESTART,
+    SI_KERNEL,
+    SI_TKILL,
+    SI_USER,
+    SIG_DFL,
+    SIG_IGN,
+    SIGALRM,
+    SIGCHLD,
+    SIGCONT,
+    SIGRTMAX,
+    SIGRTMIN,
+    SIGSEGV,
+    STOP,
+    STOP_SIGNALS,
+    UNBLOCKABLE,
+    bit,
+)
+from noah.abi.wait import P_ALL, WEXITED, WNOHANG, WNOWAIT
+from noah.host.values import Siginfo
+from noah.kernel import altstack, faults, sigframe_aarch64, sigframe_x86_64
+from noah.kernel.control import ProcessExit
+from noah.kernel.pending import Pending
+
+if TYPE_CHECKING:
+    from noah.kernel.task import Process, Task
+    from noah.kernel.timers import PosixTimer
+
+Action = tuple[int, int, int, int]
+"""struct sigaction as the kernel has it: handler, flags, restorer, mask."""
+
+_DEFAULT: Final[Action] = (SIG_DFL, 0, 0, 0)
+_IGNORED_BY_DEFAULT: Final = sum(
+    bit(signo) for signo in range(1, NSIG + 1) if DEFAULT_ACTIONS[signo] in (IGNORE, CONTINUE)
+)
+_CODES_OF_STOPS: Final = frozenset((CLD_STOPPED, CLD_CONTINUED, CLD_TRAPPED))
+_RESTARTS: Final = frozenset((-ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND, -ERESTART_RESTARTBLOCK))
+_KICK_SIGNAL: Final = SIGRTMAX - 1  # noah.vm.kvm.KICK_SIGNAL: it has ended a KVM_RUN and has no further meaning
+_MASK: Final = (1 << 64) - 1
+_MINUS_EINTR: Final = -EINTR & _MASK
+_RESTORE_MASK: Final = 1 << 64  # in `attention`: Task.saved_mask waits to be put back
+_FRAMES: Final = {"x86_64": sigframe_x86_64, "aarch64": sigframe_aarch64}
+
+
+class SignalState:
+    """The signal actions and the pending signals of one process."""
+
+    __slots__ = ("_frame", "_host_uid", "_ignored", "_process", "actions", "attention", "shared", "trampoline", "trap")
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._frame = _FRAMES[process.machine.arch]
+        self._host_uid = process.host.procs.getresuid()[0]
+        inherited = process.host.signals.inherited_ignored
+        self.actions: list[Action] = [
+            (SIG_IGN, 0, 0, 0) if signo and inherited & bit(signo) & ~UNBLOCKABLE else _DEFAULT
+            for signo in range(NSIG + 1)
+        ]
+        """By signal number; entry 0 means nothing."""
+        self._ignored = _IGNORED_BY_DEFAULT | inherited & ~UNBLOCKABLE
+        self.shared = Pending()
+        self.attention = 0
+        """Not 0 if deliver() may have something to do."""
+        self.trap = (0, 0, 0)
+        """The last exception: number, error code, address; signal frames show it."""
+        self.trampoline = 0
+        """Address of the vDSO's rt_sigreturn(2), for handlers without SA_RESTORER (aarch64)."""
+
+    # -- state
+
+    def start(self, task: Task) -> None:
+        """The first task of all: blocked is what Noah's own parent had blocked."""
+        self.set_mask(task, self._process.host.signals.inherited_blocked)
+
+    def set_mask(self, task: Task, mask: int) -> None:
+        """Block exactly these signals (set_current_blocked())."""
+        task.sigmask = mask & ~UNBLOCKABLE & _MASK
+        ignored = self._ignored & ~task.sigmask
+        task.sigpending.flush(ignored)
+        self.shared.flush(ignored)
+        self._recalculate(task)
+
+    def set_temporary_mask(self, task: Task, mask: int) -> None:
+        """Block other signals for the time of one system call (sigsuspend, ppoll, pselect, epoll_pwait).
+
+        The call does nothing more: deliver() puts the old mask back when a handler has run or none had to.
+        """
+        task.saved_mask = task.sigmask
+        self.set_mask(task, mask)
+
+    def set_action(self, task: Task, signo: int, action: Action) -> None:
+        """Set what a signal does; pending signals that are now ignored are forgotten, blocked or not (sigaction(2))."""
+        self.actions[signo] = action
+        this = bit(signo)
+        if action[0] == SIG_IGN or (action[0] == SIG_DFL and this & _IGNORED_BY_DEFAULT):
+            self._ignored |= this
+            task.sigpending.flush(this)
+            self.shared.flush(this)
+        else:
+            self._ignored &= ~this
+        self._recalculate(task)
+
+    def pending(self, task: Task) -> int:
+        """Mask of what is pending for the thread or for the process."""
+        return task.sigpending.mask | self.shared.mask
+
+    def deliverable(self, task: Task) -> bool:
+        """Whether a signal is pending that ends a wait: neither blocked nor ignored."""
+        return bool((task.sigpending.mask | self.shared.mask) & ~task.sigmask & ~self._ignored)
+
+    def blocks_or_ignores(self, task: Task, signo: int) -> bool:
+        """What terminals ask before they stop a background process (is_ignored() in drivers/tty)."""
+        return bool(bit(signo) & task.sigmask) or self.actions[signo][0] == SIG_IGN
+
+    def reaps_children(self) -> bool:
+        """Whether children vanish without wait(2): SIGCHLD is ignored by SIG_IGN, or has SA_NOCLDWAIT."""
+        handler, flags, _, _ = self.actions[SIGCHLD]
+        return handler == SIG_IGN or bool(flags & SA_NOCLDWAIT)
+
+    def _recalculate(self, task: Task) -> None:
+        attention = (task.sigpending.mask | self.shared.mask) & ~task.sigmask & ~self._ignored
+        self.attention = attention if task.saved_mask is None else attention | _RESTORE_MASK
+
+    def on_exec(self, task: Task) -> None:
+        """execve(2): handlers are gone, ignored signals stay ignored, blocked and pending ones as they are."""
+        for signo, action in enumerate(self.actions):
+            self.actions[signo] = (SIG_IGN, 0, 0, 0) if action[0] == SIG_IGN else _DEFAULT
+        self._ignored |= _IGNORED_BY_DEFAULT
+        task.altstack = altstack.NONE
+        task.restart = None
+        self.trap = (0, 0, 0)
+        self._recalculate(task)
+
+    def on_fork_child(self, task: Task) -> None:
+        """A new process has no pending signals; mask, actions and stack are its parent's."""
+        task.sigpending = Pending()
+        self.shared = Pending()
+        self._recalculate(task)
+
+    # -- sending
+
+    def send_self(self, task: Task, signo: int, info: Siginfo | None = None) -> None:
+        """Send a signal to the own process, as kill(2) would if `info` says nothing else."""
+        self.send(task, info or Siginfo(signo, 0, SI_USER, pid=self._process.pid, uid=task.creds.uid))
+
+    def send(self, task: Task, info: Siginfo, *, to_thread: bool = False, timer: PosixTimer | None = None) -> bool:
+        """Make a signal pending: send_signal_locked(). False: there is no room for a real-time signal.
+
+        With `to_thread` it is for this task, else for any thread of its process.
+        """
+        signo = info.signo
+        this = bit(signo)
+        if this & STOP_SIGNALS:
+            task.sigpending.flush(bit(SIGCONT))
+            self.shared.flush(bit(SIGCONT))
+        elif signo == SIGCONT:
+            task.sigpending.flush(STOP_SIGNALS)
+            self.shared.flush(STOP_SIGNALS)
+        if this & self._ignored & ~task.sigmask:
+            return True
+        queue = task.sigpending if to_thread else self.shared
+        if timer is None:
+            if signo < SIGRTMIN and queue.mask & this:
+                return True
+            if (signo >= SIGRTMIN or info.code < 0) and self._queue_is_full(task):
+                if signo >= SIGRTMIN and info.code != SI_USER:
+                    return False
+                queue.mask |= this  # pending, but nothing is known about it
+                self._recalculate(task)
+                return True
+        queue.add(info, timer)
+        if this & ~task.sigmask:
+            self.attention |= this
+        return True
+
+    def _queue_is_full(self, task: Task) -> bool:
+        limits = self._process.rlimits.get(RLIMIT_SIGPENDING)
+        return limits is not None and len(task.sigpending.queue) + len(self.shared.queue) >= limits[0]
+
+    def force(self, task: Task, info: Siginfo, *, default: bool = False) -> None:
+        """A signal that the thread's own code brought about: it cannot be blocked or ignored (force_sig_info()).
+
+        With `default` a handler is not run either.
+        """
+        signo = info.signo
+        this = bit(signo)
+        handler, flags, restorer, mask = self.actions[signo]
+        blocked = bool(task.sigmask & this)
+        if blocked or handler == SIG_IGN or default:
+            self.actions[signo] = (SIG_DFL, flags, restorer, mask)
+            self._ignored &= ~this
+            task.sigmask &= ~this
+        self.send(task, info, to_thread=True)
+
+    def force_fault(self, task: Task, signo: int, code: int, address: int) -> None:
+        """SIGSEGV or SIGBUS for the memory access that the vCPU reports (EXIT_FAULT)."""
+        self.trap = faults.of_access(task)
+        self.force(task, Siginfo(signo, 0, code, addr=address))
+
+    def force_exception(self, task: Task) -> None:
+        """The signal for the exception that the vCPU reports (EXIT_EXCEPTION)."""
+        info, self.trap = faults.of_exception(task, self.trap)
+        self.force(task, info)
+
+    # -- taking over from the host
+
+    def collect(self, task: Task) -> None:
+        """Take what the host has pending for this process, and let timers expire that are due."""
+        process = self._process
+        timers = process.timers
+        for info in process.host.signals.collect():
+            signo = info.signo
+            if signo == _KICK_SIGNAL and info.code == SI_TKILL and info.pid == process.pid:
+                continue
+            if signo == SIGALRM and timers.armed and (info.code == SI_KERNEL or not info.pid):
+                continue  # the host timer behind all timers of the guest
+            if signo == SIGCHLD:
+                changed = self._child_changed(info)
+                if changed is None:
+                    continue
+                info = changed
+            elif info.code <= SI_USER and info.pid and not process.box.contains(info.pid):
+                info = info._replace(pid=0)  # as from another pid namespace (pid_namespaces(7))
+            if info.uid == self._host_uid:
+                info = info._replace(uid=task.creds.uid)
+            self.send(task, info)
+        if timers.armed:
+            timers.expire(task)
+
+    def _child_changed(self, info: Siginfo) -> Siginfo | None:
+        """SIGCHLD by the rules of do_notify_parent(); None if the guest is not told."""
+        process = self._process
+        if self.reaps_children():
+            self._reap()
+        if info.code in _CODES_OF_STOPS and self.actions[SIGCHLD][1] & SA_NOCLDSTOP:
+            # The host queues one SIGCHLD: the end of another child may be hidden behind this one.
+            if not process.host.caps.waitid:
+                return None
+            try:
+                ended, _ = process.host.procs.waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
+            except LinuxError:
+                return None
+            if not ended.pid:
+                return None
+            return Siginfo(SIGCHLD, 0, ended.code, pid=ended.pid, uid=ended.uid, status=ended.status)
+        return info
+
+    def _reap(self) -> None:
+        process = self._process
+        try:
+            while (pid := process.host.procs.wait4(-1, WNOHANG)[0]) > 0:
+                process.box.remove(pid)
+        except LinuxError:
+            pass  # ECHILD: that was the last one
+
+    # -- delivery
+
+    def take(self, task: Task, allowed: int) -> Siginfo | None:
+        """Dequeue the next signal out of a mask (dequeue_signal())."""
+        while True:
+            entry = task.sigpending.take(allowed) or self.shared.take(allowed)
+            if entry is None:
+                return None
+            info, timer = entry
+            if timer is None:
+                return info
+            current = timer.delivered(info)
+            if current is not None:
+                return current
+
+    def deliver(self, task: Task, result: int) -> None:
+        """Do what pending signals ask for; the registers are then as the guest goes on with them.
+
+        `result` is the negative ERESTART* of an interrupted system call whose result is not yet in its register, or
+        anything else. Raises ProcessExit.
+        """
+        restart = -result if result in _RESTARTS else 0
+        arch = self._process.arch
+        if task.saved_mask is not None and not restart and task.vcpu.regs[arch.result] != _MINUS_EINTR:
+            self._put_mask_back(task)
+        while True:
+            fault = task.sigpending.take_fault(~task.sigmask)
+            info = fault[0] if fault is not None else self.take(task, ~task.sigmask)
+            if info is None:
+                break
+            signo = info.signo
+            action = self.actions[signo]
+            if action[0] == SIG_IGN:
+                continue
+            if action[0] == SIG_DFL:
+                self._act_by_default(task, signo)
+                continue
+            if action[1] & SA_RESETHAND:
+                self.set_action(task, signo, (SIG_DFL, *action[1:]))
+            if restart:
+                self._leave_call(task, restart, action)
+                restart = 0
+            self._enter_handler(task, info, action)
+        if restart:
+            self._restart_call(task, restart)
+        if task.saved_mask is not None:
+            self._put_mask_back(task)
+        self._recalculate(task)
+
+    def _put_mask_back(self, task: Task) -> None:
+        mask = task.saved_mask
+        assert mask is not None
+        task.saved_mask = None
+        self.set_mask(task, mask)
+
+    def _act_by_default(self, task: Task, signo: int) -> None:
+        kind = DEFAULT_ACTIONS[signo]
+        if kind == STOP:
+            self._process.host.procs.stop_by_signal(signo)
+            self.collect(task)
+        elif kind not in (IGNORE, CONTINUE):
+            raise ProcessExit(signal=signo)
+
+    def _restart_call(self, task: Task, restart: int) -> None:
+        """Make the guest repeat its system call: the number register still holds what it asked for."""
+        arch = self._process.arch
+        regs = task.vcpu.regs
+        regs[arch.pc] = regs[arch.pc] - arch.insn_size & _MASK
+        if restart == ERESTART_RESTARTBLOCK:
+            regs[arch.number] = self._frame.RESTART_SYSCALL
+
+    def _leave_call(self, task: Task, restart: int, action: Action) -> None:
+        """Decide how a call goes on that a handler interrupts (handle_signal())."""
+        if restart == ERESTARTNOINTR or (restart == ERESTARTSYS and action[1] & SA_RESTART):
+            self._restart_call(task, restart)
+        else:
+            task.vcpu.regs[self._process.arch.result] = _MINUS_EINTR
+
+    def _enter_handler(self, task: Task, info: Siginfo, action: Action) -> None:
+        mask = task.sigmask if task.saved_mask is None else task.saved_mask
+        try:
+            self._frame.push(task, action, info, mask)
+        except LinuxError:
+            self.force(task, Siginfo(SIGSEGV, 0, SI_KERNEL), default=info.signo == SIGSEGV)
+            return
+        task.saved_mask = None
+        mask = task.sigmask | action[3]
+        if not action[1] & SA_NODEFER:
+            mask |= bit(info.signo)
+        self.set_mask(task, mask)
+
+    def sigreturn(self, task: Task) -> None:
+        """rt_sigreturn(2): go back to what the frame on the stack holds; a bad frame is a SIGSEGV."""
+        task.restart = None
+        try:
+            self._frame.pop(task)
+        except LinuxError:
+            self.force(task, self._frame.bad_frame(task))
+
+    def queue_or_fail(self, task: Task, info: Siginfo, *, to_thread: bool = False) -> None:
+        """send() for system calls: EAGAIN when the queue is full."""
+        if not self.send(task, info, to_thread=to_thread):
+            raise LinuxError(EAGAIN)
