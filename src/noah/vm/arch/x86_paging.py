@@ -32,6 +32,9 @@ def every_entry(bits: int) -> int:
 
 _CLEAN: Final = every_entry((1 << 64) - 1 - _DIRTY)
 
+KERNEL_PAGE: Final = _PRESENT | _ACCESSED | _DIRTY
+"""Entry bits of a page that user mode cannot reach."""
+
 
 def flags_of(prot: int) -> int:
     """Entry bits for a combination of READ (1), WRITE (2) and EXEC (4); 0 is "not present".

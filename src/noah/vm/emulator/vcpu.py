@@ -1,0 +1,189 @@
+"""The emulated CPU's run loop, the same for every architecture."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from abc import ABC, abstractmethod
+from array import array
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, EngineError, Registers
+from noah.vm.emulator.library import RegisterSet, Unicorn
+
+if TYPE_CHECKING:
+    from noah.vm.emulator.machine import EmulatorMachine
+
+AGAIN: Final = -1
+"""An exit that the caller of run() need not see."""
+
+EVENT_NONE: Final = -1
+_NUDGE: Final = 0.0002  # seconds
+
+
+class EmulatorVcpu(ABC):
+    """See noah.vm.api.Vcpu. Derived classes know the architecture.
+
+    Registers are copied to the CPU before a run and back behind it. A machine has one CPU; guest threads would take
+    turns on it, each with its own `regs` and a Unicorn context for the rest.
+    """
+
+    __slots__ = (
+        "_event",
+        "_kicked",
+        "_machine",
+        "_pull",
+        "_push",
+        "_running",
+        "_start",
+        "_stop",
+        "_unicorn",
+        "error_code",
+        "fault_access",
+        "fault_address",
+        "fault_present",
+        "in_use",
+        "regs",
+        "vector",
+    )
+
+    ARCH: ClassVar[int]
+    MODE: ClassVar[int]
+    MODEL: ClassVar[int]
+    REGISTERS: ClassVar[tuple[int, ...]]  # Unicorn's numbers, in the order of `regs`
+    PC: ClassVar[int]
+    FLAGS: ClassVar[int]
+    FLAGS_USER: ClassVar[int]  # what user mode may set
+    FLAGS_FIXED: ClassVar[int]
+    USER_LIMIT: ClassVar[int]
+    EVENT_SYSCALL: ClassVar[int]
+
+    regs: Registers
+
+    def __init__(self, machine: EmulatorMachine) -> None:
+        arena = machine.arena
+        self._machine = machine
+        unicorn = self._unicorn = Unicorn(self.ARCH, self.MODE, self.MODEL, arena.address, arena.size)
+        count = len(self.REGISTERS)
+        regs = self.regs = array("Q", bytes(8 * count))  # never resized: Unicorn has its address
+        base = ctypes.addressof((ctypes.c_uint64 * count).from_buffer(regs))
+        places = [(number, base + 8 * index) for index, number in enumerate(self.REGISTERS)]
+        self._pull = RegisterSet(unicorn.handle, places).read
+        # uc_emu_start sets the program counter.
+        self._push = RegisterSet(unicorn.handle, [place for i, place in enumerate(places) if i != self.PC]).write
+        self._start = unicorn.start
+        self._stop = unicorn.stop
+        self._event = EVENT_NONE
+        self._kicked = self._running = self.in_use = False
+        self.fault_address = self.fault_access = self.vector = self.error_code = 0
+        self.fault_present = False
+        unicorn.hook_interrupts(self._on_event)
+
+    def _on_event(self, _handle: int, number: int, _data: int) -> None:
+        self._event = number
+        self._stop()
+
+    # -- what the architecture provides
+
+    @abstractmethod
+    def set_root(self, root: int) -> None:
+        """Use the page tables at this arena offset."""
+
+    @abstractmethod
+    def _decode(self, error: int, event: int) -> int:
+        """What ended a run: an exit kind or AGAIN. EVENT_NONE with error 0 is no exit at all."""
+
+    def _syscall(self) -> int:
+        """Make `regs` the user state behind a system call."""
+        return EXIT_SYSCALL
+
+    @abstractmethod
+    def get_tls(self) -> int: ...
+
+    @abstractmethod
+    def set_tls(self, value: int) -> None: ...
+
+    @abstractmethod
+    def get_gs(self) -> int: ...
+
+    @abstractmethod
+    def set_gs(self, value: int) -> None: ...
+
+    @abstractmethod
+    def get_fp(self) -> bytes: ...
+
+    @abstractmethod
+    def set_fp(self, state: bytes) -> None: ...
+
+    # -- running
+
+    def run(self) -> int:
+        machine = self._machine
+        regs = self.regs
+        if machine.watcher is None:
+            machine.start_watcher()
+        while True:
+            self._running = True
+            if self._kicked:
+                self._running = self._kicked = False
+                return EXIT_INTERRUPTED
+            if machine.stale:
+                machine.stale = False
+                self._unicorn.flush_tlb()
+            regs[self.FLAGS] = regs[self.FLAGS] & self.FLAGS_USER | self.FLAGS_FIXED
+            self._push()
+            self._event = EVENT_NONE
+            error = self._start(regs[self.PC], 0, 0, 0)
+            self._pull()
+            self._running = False
+            event = self._event
+            if event == self.EVENT_SYSCALL:
+                return self._syscall()
+            kind = self._decode(error, event)
+            if kind != AGAIN:
+                return kind
+
+    def kick(self) -> None:
+        self._kicked = True
+        # A stop that comes while uc_emu_start still prepares itself is lost: repeat it.
+        while self._running and self._kicked:
+            self._stop()
+            time.sleep(_NUDGE)
+
+    def running(self) -> bool:
+        """Whether guest code runs right now, as other threads see it."""
+        return self._running
+
+    # -- life
+
+    def take(self) -> None:
+        """Hand the CPU to a new user, in the state of a program's start."""
+        if self.in_use:
+            raise EngineError("an emulated machine has one vCPU, and it is in use")
+        self.in_use = True
+        self._kicked = False
+        for index in range(len(self.regs)):
+            self.regs[index] = 0
+        self.set_tls(0)
+        self.set_gs(0)
+        self.set_fp(b"")
+
+    def close(self) -> None:
+        self.in_use = False
+
+    def dispose(self) -> None:
+        """The machine is going away."""
+        self.in_use = False
+        self._unicorn.close()
+
+    # -- for the machine
+
+    def forget_code(self, address: int, end: int) -> None:
+        """New memory became executable at addresses that are contiguous in the arena too."""
+        self._unicorn.forget_code(address, end)
+
+    def flush_tlb(self) -> None:
+        self._unicorn.flush_tlb()
+
+    def flush_code(self) -> None:
+        self._unicorn.flush_code()
