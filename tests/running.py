@@ -157,33 +157,28 @@ def run(
 def snapshot(top: Path) -> dict[str, tuple[object, ...]]:
     """Maps each relative path to (type, mode, links, size, content or target); sizes of directories are left out."""
     found: dict[str, tuple[object, ...]] = {}
-    for folder, folders, names in os.walk(os.fsencode(top)):
+    for folder, folders, names, fd in os.fwalk(os.fsencode(top)):
         for name in folders + names:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
+            status = os.lstat(name, dir_fd=fd)
             content = ""
             size = status.st_size
             if stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as file:
+                with open(os.open(name, os.O_RDONLY, dir_fd=fd), "rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()[:16] if size < 1 << 28 else "(big)"
             elif stat.S_ISLNK(status.st_mode):
-                content = os.readlink(path).decode(errors="backslashreplace")
+                content = os.readlink(name, dir_fd=fd).decode(errors="backslashreplace")
             else:
                 size = 0
-            relative = os.path.relpath(path, os.fsencode(top)).decode(errors="backslashreplace")
+            relative = os.path.relpath(os.path.join(folder, name), os.fsencode(top)).decode(errors="backslashreplace")
             mode = stat.filemode(status.st_mode)
             found[relative] = (mode, status.st_uid, status.st_gid, status.st_nlink, size, content)
     return found
 
 
 def remove_tree(top: Path) -> None:
-    """Removes a tree, also one with directories that lack permissions."""
-    for folder, folders, _ in os.walk(top):
-        for name in folders:
-            path = os.path.join(folder, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    shutil.rmtree(top, ignore_errors=True)
+    """Removes a tree, also one with directories that lack permissions or with paths longer than PATH_MAX."""
+    subprocess.run(["chmod", "-R", "u+rwX", "--", top], check=False, capture_output=True)
+    subprocess.run(["rm", "-rf", "--", top], check=True)
 
 
 @contextmanager
