@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from noah.abi import aarch64, siginfo, structs, x86_64
+from noah.abi import aarch64, siginfo, sockstructs, structs, x86_64
 
 if TYPE_CHECKING:
     from noah.abi.layout import Layout
@@ -52,6 +52,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "limits": ("linux/limits.h linux/binfmts.h linux/uio.h linux/utsname.h sys/user.h",),
     "mman": ("linux/mman.h linux/memfd.h linux/membarrier.h linux/mempolicy.h",),
     "mount": ("linux/mount.h linux/magic.h", "sys/mount.h sys/statvfs.h"),
+    "personality": ("linux/personality.h",),
     "poll": ("asm/poll.h sys/epoll.h sys/eventfd.h sys/select.h",),
     "prctl": ("linux/prctl.h linux/seccomp.h",),
     "random": ("linux/random.h",),
@@ -102,6 +103,7 @@ NOT_EXPORTED = {
         "MEMBARRIER_CMD_GET_REGISTRATIONS"
     ),
     "mount": "ST_VALID ST_NOSYMFOLLOW MQUEUE_MAGIC PIDFS_MAGIC",
+    "personality": "QUERY",
     "poll": "EPOLLNVAL",
     "prctl": (
         "PR_SET_MDWE PR_GET_MDWE PR_SET_MEMORY_MERGE PR_GET_MEMORY_MERGE SUID_DUMP_DISABLE SUID_DUMP_USER "
@@ -179,13 +181,13 @@ LAYOUTS: dict[type[Layout], tuple[str, str, str, Members]] = {
     structs.Termios2: ("struct termios2", "asm/termbits.h", "c_", {}),
     structs.Termio: ("struct termio", "asm/termios.h", "c_", {}),
     structs.Winsize: ("struct winsize", "asm/termios.h", "ws_", {}),
-    structs.SockaddrIn: ("struct sockaddr_in", "linux/in.h", "sin_", {}),
-    structs.SockaddrIn6: ("struct sockaddr_in6", "linux/in6.h", "sin6_", {}),
-    structs.SockaddrNl: ("struct sockaddr_nl", "linux/netlink.h", "nl_", {}),
-    structs.Msghdr: ("struct msghdr", "sys/socket.h", "msg_", {}),
-    structs.Cmsghdr: ("struct cmsghdr", "sys/socket.h", "cmsg_", {}),
-    structs.Ucred: ("struct ucred", "sys/socket.h", "", {}),
-    structs.Linger: ("struct linger", "sys/socket.h", "l_", {}),
+    sockstructs.SockaddrIn: ("struct sockaddr_in", "linux/in.h", "sin_", {}),
+    sockstructs.SockaddrIn6: ("struct sockaddr_in6", "linux/in6.h", "sin6_", {}),
+    sockstructs.SockaddrNl: ("struct sockaddr_nl", "linux/netlink.h", "nl_", {}),
+    sockstructs.Msghdr: ("struct msghdr", "sys/socket.h", "msg_", {}),
+    sockstructs.Cmsghdr: ("struct cmsghdr", "sys/socket.h", "cmsg_", {}),
+    sockstructs.Ucred: ("struct ucred", "sys/socket.h", "", {}),
+    sockstructs.Linger: ("struct linger", "sys/socket.h", "l_", {}),
     structs.Ehdr: ("Elf64_Ehdr", "elf.h", "e_", {}),
     structs.Phdr: ("Elf64_Phdr", "elf.h", "p_", {}),
     structs.Shdr: ("Elf64_Shdr", "elf.h", "sh_", {}),

@@ -1,7 +1,7 @@
 """Linux' structures that are the same on x86-64 and aarch64, field names without their C prefix (tv_, st_, ...).
 
 Nested structures are written flat (`interval_sec`). What differs is in x86_64.py and aarch64.py, siginfo in siginfo.py,
-directory entries in dirent.py.
+sockets' in sockstructs.py, directory entries in dirent.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from typing import ClassVar
 
 from noah.abi.layout import (
     Layout,
-    char2,
-    char4,
     char8,
     char16,
     char19,
@@ -421,62 +419,6 @@ class Winsize(Layout, size=8):
     col: u16
     xpixel: u16
     ypixel: u16
-
-
-# Sockets
-
-
-class SockaddrIn(Layout, size=16):
-    family: u16
-    port: char2  # big endian
-    addr: char4
-    _pad0: ClassVar[pad8]
-
-
-class SockaddrIn6(Layout, size=28):
-    family: u16
-    port: char2  # big endian
-    flowinfo: u32
-    addr: char16
-    scope_id: u32
-
-
-class SockaddrNl(Layout, size=12):
-    family: u16
-    _pad0: ClassVar[pad2]
-    pid: u32
-    groups: u32
-
-
-class Msghdr(Layout, size=56):
-    name: u64
-    namelen: i32
-    _pad0: ClassVar[pad4]
-    iov: u64
-    iovlen: u64
-    control: u64
-    controllen: u64
-    flags: u32
-    _pad1: ClassVar[pad4]
-
-
-class Cmsghdr(Layout, size=16):
-    """The data follow; the next header is aligned to 8."""
-
-    len: u64
-    level: i32
-    type: i32
-
-
-class Ucred(Layout, size=12):
-    pid: i32
-    uid: u32
-    gid: u32
-
-
-class Linger(Layout, size=8):
-    onoff: i32
-    linger: i32
 
 
 # Programs

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, cast, get_type_hints
 
 import pytest
 
 import gen_abi_golden as golden
+import noah.abi
 from noah.abi import x86_64
 from noah.abi.arch import ABIS
 
@@ -49,6 +51,13 @@ def test_only_listed_constants_are_unchecked(module: str) -> None:
         name for name in golden.constants(module) if all(name not in ANSWERS[a].get(module, ()) for a in ANSWERS)
     ]
     assert unchecked == golden.NOT_EXPORTED.get(module, "").split()
+
+
+def test_every_module_of_constants_is_checked() -> None:
+    package = Path(noah.abi.__file__).parent
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    others = {"aarch64", "arch", "dirent", "kinds", "layout", "names", "numbers", "siginfo", "sockstructs", "structs"}
+    assert modules - others - {"x86_64"} == set(golden.HEADERS)
 
 
 @pytest.mark.parametrize("arch", golden.ARCHES)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.abi import aarch64, siginfo, structs, x86_64
+from noah.abi import aarch64, siginfo, sockstructs, structs, x86_64
 from noah.abi.layout import Layout, char8, i16, i32, pad4, u8
 
 ALL = [
     value
-    for module in (structs, siginfo, x86_64, aarch64)
+    for module in (structs, sockstructs, siginfo, x86_64, aarch64)
     for value in vars(module).values()
     if inspect.isclass(value) and issubclass(value, Layout) and value is not Layout
 ]
