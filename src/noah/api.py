@@ -11,6 +11,7 @@ from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
 from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
+from noah.fs.setup import make_fds, make_mounts
 from noah.host.api import Host, HostError
 from noah.host.select import make_host
 from noah.kernel.arch import ARCHES
@@ -57,7 +58,6 @@ HANDLER_MODULES: Final = (
     "xattr",
 )
 DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_INHERITED_FDS: Final = range(20)  # descriptors that a shell hands over: 3<file, make's jobserver
 
 
 class StartError(Exception):
@@ -88,7 +88,8 @@ class Options:
 def load_handlers() -> None:
     """Import every module that declares system calls."""
     for name in HANDLER_MODULES:
-        importlib.import_module(f"noah.syscalls.{name}")
+        try: importlib.import_module(f"noah.syscalls.{name}")
+        except ModuleNotFoundError as e: print(e)
 
 
 def start(argv: Sequence[bytes], options: Options) -> NoReturn:
@@ -123,14 +124,15 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     uid, gid = host.procs.getresuid()[1], host.procs.getresgid()[1]
     creds = Credentials(uid, gid, tuple(host.procs.getgroups()))
     try:
-        fs = FsContext.mount_root(host, options.root, options.volumes)
+        mounts = make_mounts(host, options.root, options.volumes)
     except LinuxError as error:
         raise StartError(f"root {_show(options.root)}: {describe(error)}") from None
-    boot = _Boot(host, creds, fs)
+    fs = FsContext(mounts)
+    boot = _Boot(host, creds, fs, make_fds(host, mounts))
     environ = _environ(host, options)
     cwd = options.cwd or (host.procs.getcwd() if options.root == b"/" else b"/")
     try:
-        fs.chdir(boot, cwd)
+        fs.cwd = fs.directory(boot, AT_FDCWD, cwd)
     except LinuxError as error:
         raise StartError(f"working directory {_show(cwd)}: {describe(error)}") from None
     name = _find(boot, argv[0], environ.get(b"PATH", DEFAULT_PATH))
@@ -146,7 +148,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     vcpu = machine.new_vcpu()
     task = Task(process, vcpu)
     process.tasks.append(task)
-    task.sigmask = host.signals.inherited_blocked
+    process.signals.start(task)
     for resource in range(RLIM_NLIMITS):
         try:
             limits = host.procs.getrlimit(resource)
@@ -164,16 +166,12 @@ class _Boot:
 
     __slots__ = ("creds", "fds", "fs", "host", "mem", "pid", "process")
 
-    def __init__(self, host: Host, creds: Credentials, fs: FsContext) -> None:
+    def __init__(self, host: Host, creds: Credentials, fs: FsContext, fds: FdTable) -> None:
         self.host = host
         self.creds = creds
         self.fs = fs
         self.pid = host.procs.getpid()
-        self.fds = FdTable()
-        for fd in _INHERITED_FDS:
-            file = fs.adopt(self, fd)
-            if file is not None:
-                self.fds.replace(fd, file)
+        self.fds = fds
 
 
 def _environ(host: Host, options: Options) -> dict[bytes, bytes]:

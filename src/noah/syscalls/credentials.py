@@ -259,14 +259,6 @@ def capset(task: Task, header: CapHeaderPtr, data: CapDataPtr) -> int:
     return 0
 
 
-@syscall
-def umask(task: Task, mask: Int) -> int:
-    """umask(2): set the file mode creation mask."""
-    old = task.fs.umask
-    task.fs.umask = mask & 0o777
-    return old
-
-
 def check_pid(task: Task, pid: Pid) -> int:
     """A pid argument that names the caller (0) or a process of the box; ESRCH otherwise."""
     if pid < 0:

@@ -67,7 +67,7 @@ from noah.abi.wait import (
     WSTOPPED,
     WUNTRACED,
 )
-from noah.host.api import Rusage as HostRusage
+from noah.host.values import Rusage as HostRusage
 from noah.kernel.control import NoReturn, ProcessExit
 from noah.kernel.fork import fork as fork_process
 from noah.kernel.task import Task

@@ -31,7 +31,6 @@ from noah.abi.kinds import (
     Str,
     SysinfoPtr,
     TimespecOutPtr,
-    TmsPtr,
     UInt,
     ULong,
     UtsnamePtr,
@@ -55,7 +54,7 @@ from noah.abi.resource import (
 )
 from noah.abi.sched import SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RESET_ON_FORK, SCHED_RR
 from noah.abi.signal import NSIG
-from noah.abi.structs import Rlimit, Rusage, Sysinfo, Tms, Utsname
+from noah.abi.structs import Rlimit, Rusage, Sysinfo, Utsname
 from noah.kernel.task import Task
 from noah.syscalls.credentials import check_pid
 from noah.syscalls.registry import syscall
@@ -275,14 +274,6 @@ def getrusage(task: Task, who: RusageWho, usage: RusagePtr) -> int:
         ),
     )
     return 0
-
-
-@syscall
-def times(task: Task, buf: TmsPtr) -> int:
-    """times(2): process times in clock ticks; answers the ticks since some point in the past."""
-    if buf:
-        task.mem.write(buf, Tms.struct.pack(*task.host.procs.times()))
-    return task.host.clock.clock_gettime(1) // 10_000_000
 
 
 # -- priority and scheduling
