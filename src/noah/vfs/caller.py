@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from noah.host.api import Host
-from noah.mm.user import UserMemory
-from noah.vfs.credentials import Credentials
+if TYPE_CHECKING:
+    from noah.host.api import Host
+    from noah.mm.user import UserMemory
+    from noah.vfs.credentials import Credentials
+    from noah.vfs.fdtable import FdTable
+    from noah.vfs.namespace import FsContext
 
 
 class Caller(Protocol):
@@ -16,6 +19,8 @@ class Caller(Protocol):
     host: Host
     mem: UserMemory
     creds: Credentials
+    fds: FdTable
+    fs: FsContext
     pid: int
 
     def wait(self, fds: Sequence[tuple[int, int]], deadline_ns: int | None = None) -> list[tuple[int, int]]:
@@ -27,3 +32,6 @@ class Caller(Protocol):
 
     def send_signal(self, signo: int) -> None:
         """Queue a signal for the caller itself (SIGPIPE, SIGXFSZ, SIGTTIN)."""
+
+    def blocks_or_ignores(self, signo: int) -> bool:
+        """Whether the guest's thread would not notice the signal: what job control asks."""

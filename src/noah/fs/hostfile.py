@@ -1,0 +1,256 @@
+"""Open files that stand on a host descriptor: regular files and directories here, what may wait in noah.fs.stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import EAGAIN, EBADF, EFBIG, EINVAL, EISDIR, ENXIO, LinuxError
+from noah.abi.fcntl import (
+    AT_SYMLINK_NOFOLLOW,
+    DT_DIR,
+    O_ACCMODE,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_NONBLOCK,
+    O_PATH,
+    O_RDONLY,
+    O_WRONLY,
+    SEEK_CUR,
+    SEEK_END,
+    SEEK_SET,
+    SETFL_MASK,
+    SPLICE_F_NONBLOCK,
+)
+from noah.abi.poll import POLLIN
+from noah.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
+from noah.abi.signal import SIGXFSZ
+from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
+from noah.abi.time import CLOCK_MONOTONIC
+from noah.fs.handle import Handle, HostFile
+from noah.fs.stream import DeviceFile, StreamFile
+from noah.fs.tty import TtyFile
+from noah.mm.vma import MappedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from noah.fs.hostfs import HostTree
+    from noah.host.values import Stat
+    from noah.vfs.caller import Caller
+    from noah.vfs.file import OpenFile, Views
+    from noah.vfs.place import Directory
+FIFO_RETRY_NS: Final = 10_000_000
+
+
+class RegularFile(HostFile):
+    """Regular files and block devices: never wait, so the host reads and writes guest memory directly."""
+
+    __slots__ = ()
+
+    def read(self, caller: Caller, views: Views) -> int:
+        if self.flags & O_ACCMODE == O_WRONLY:
+            raise LinuxError(EBADF)
+        return self.files.readv(self.fd, views)
+
+    def write(self, caller: Caller, views: Views) -> int:
+        if self.flags & O_ACCMODE == O_RDONLY:
+            raise LinuxError(EBADF)
+        try:
+            return self.files.writev(self.fd, views)
+        except LinuxError as error:
+            if error.errno == EFBIG:
+                self._too_big(caller)
+            raise
+
+    def pread(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        if self.flags & O_ACCMODE == O_WRONLY:
+            raise LinuxError(EBADF)
+        return self.files.preadv(self.fd, views, offset, flags)
+
+    def pwrite(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        if self.flags & O_ACCMODE == O_RDONLY:
+            raise LinuxError(EBADF)
+        try:
+            return self.files.pwritev(self.fd, views, offset, flags)
+        except LinuxError as error:
+            if error.errno == EFBIG:
+                self._too_big(caller)
+            raise
+
+    def _too_big(self, caller: Caller) -> None:
+        """The host's SIGXFSZ was blocked. It is the guest's, if RLIMIT_FSIZE is what stopped the write."""
+        if caller.host.procs.getrlimit(RLIMIT_FSIZE)[0] != RLIM_INFINITY:
+            caller.send_signal(SIGXFSZ)
+
+    def seek(self, offset: int, whence: int) -> int:
+        return self.files.lseek(self.fd, offset, whence)
+
+    def truncate(self, length: int) -> None:
+        if self.flags & O_ACCMODE == O_RDONLY:
+            raise LinuxError(EINVAL)
+        self.files.ftruncate(self.fd, length)
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        self.check_writable()
+        self.files.fallocate(self.fd, mode, offset, length)
+
+    def sync(self, *, data_only: bool = False) -> None:
+        if data_only:
+            self.files.fdatasync(self.fd)
+        else:
+            self.files.fsync(self.fd)
+
+    def get_flags(self) -> int:
+        """O_NONBLOCK means nothing here, so the guest's own word for it is kept (see open_host())."""
+        return self.files.get_flags(self.fd) & ~O_NONBLOCK | self.flags & (O_NONBLOCK | O_NOFOLLOW)
+
+    def set_flags(self, flags: int) -> None:
+        self.files.set_flags(self.fd, flags)
+        self.flags = self.flags & ~SETFL_MASK | flags
+
+    def mapped(self, *, writable: bool) -> MappedFile | None:
+        files = self.files
+        fd = files.dup(self.fd)
+        stat = files.fstat(fd)
+        return MappedFile(files, fd, self.path, stat.dev, stat.ino, writable=writable)
+
+
+class DirectoryFile(HostFile):
+    """A directory's entries are read all at once, when the first is asked for and again after a rewind."""
+
+    __slots__ = ("_entries", "_position")
+
+    def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int) -> None:
+        super().__init__(tree, handle, path, flags)
+        self._entries: list[tuple[bytes, int, int]] | None = None
+        self._position = 0
+
+    def directory(self) -> Directory:
+        return self.tree.directory_of(self._own(), self._path)
+
+    def read(self, caller: Caller, views: Views) -> int:
+        raise LinuxError(EISDIR)
+
+    def pread(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        raise LinuxError(EISDIR)
+
+    def pwrite(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        raise LinuxError(EBADF)
+
+    def entries(self, caller: Caller, limit: int) -> Sequence[tuple[bytes, int, int, int]]:
+        if self._entries is None:
+            self._entries = self._scan(caller)
+        start = self._position
+        found = self._entries[start : start + limit]
+        return [(name, inode, kind, start + 1 + index) for index, (name, inode, kind) in enumerate(found)]
+
+    def _scan(self, caller: Caller) -> list[tuple[bytes, int, int]]:
+        """With the mount points here that the host does not have."""
+        entries = caller.host.dirs.scan(self.fd)
+        below = caller.fs.mounts.below(self.path) if caller.fs.mounts.leads_to_mount(self._path) else ()
+        if below or self._path == b"/":
+            names = {name for name, _, _ in entries}
+            for name, mount in below or caller.fs.mounts.below(b"/"):
+                if name not in names:
+                    entries.append((name, mount.id, DT_DIR))
+        return entries
+
+    def seek(self, offset: int, whence: int) -> int:
+        if whence == SEEK_CUR:
+            offset += self._position
+        elif whence == SEEK_END:
+            offset += len(self._entries or ())
+        elif whence != SEEK_SET:
+            raise LinuxError(EINVAL)
+        if offset < 0:
+            raise LinuxError(EINVAL)
+        if offset == 0:
+            self._entries = None
+        self._position = offset
+        return offset
+
+    def sync(self, *, data_only: bool = False) -> None:
+        self.files.fsync(self.fd)
+
+    def set_flags(self, flags: int) -> None:
+        self.flags = self.flags & ~SETFL_MASK | flags
+
+
+def open_host(caller: Caller, dirfd: int, name: bytes, flags: int, mode: int) -> int:
+    """Open on the host without waiting, whatever the file is: make_file() does the waiting that the guest wants."""
+    files = caller.host.files
+    try:
+        return files.openat(dirfd, name, flags | O_NONBLOCK, mode)
+    except LinuxError as error:
+        if error.errno != ENXIO or flags & (O_NONBLOCK | O_PATH):
+            raise
+    while True:  # a FIFO to write to, which nobody reads yet (fifo(7)); or a socket
+        if files.fstatat(dirfd, name, AT_SYMLINK_NOFOLLOW if flags & O_NOFOLLOW else 0).mode & S_IFMT != S_IFIFO:
+            raise LinuxError(ENXIO)
+        caller.wait((), caller.host.clock.clock_gettime(CLOCK_MONOTONIC) + FIFO_RETRY_NS)
+        try:
+            return files.openat(dirfd, name, flags | O_NONBLOCK, mode)
+        except LinuxError as error:
+            if error.errno != ENXIO:
+                raise
+
+
+def make_file(caller: Caller, tree: HostTree, handle: Handle, path: bytes, flags: int, stat: Stat) -> OpenFile:
+    """The OpenFile for a host descriptor that open_host() has opened with the guest's flags."""
+    if flags & O_PATH:
+        return HostFile(tree, handle, path, flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW))
+    kind = stat.mode & S_IFMT
+    if kind in (S_IFREG, S_IFBLK):
+        return RegularFile(tree, handle, path, flags)
+    if kind == S_IFDIR:
+        return DirectoryFile(tree, handle, path, flags)
+    return open_stream(caller, tree, handle, path, flags, stat)
+
+
+def open_stream(caller: Caller, tree: HostTree, handle: Handle, path: bytes, flags: int, stat: Stat) -> OpenFile:
+    """For a descriptor that was opened with O_NONBLOCK: wait as the guest's open(2) would, then clear it."""
+    files = tree.files
+    kind = stat.mode & S_IFMT
+    if not flags & O_NONBLOCK:
+        if kind == S_IFIFO and flags & O_ACCMODE == O_RDONLY:
+            _wait_for_writer(caller, handle.number)
+        files.set_flags(handle.number, files.get_flags(handle.number) & ~O_NONBLOCK & SETFL_MASK)
+    return make_stream(tree, handle, path, flags, kind)
+
+
+def make_stream(tree: HostTree, handle: Handle, path: bytes, flags: int, kind: int) -> OpenFile:
+    if kind == S_IFCHR:
+        if tree.files.isatty(handle.number):
+            return TtyFile(tree, handle, path, flags)
+        return DeviceFile(tree, handle, path, flags)
+    return StreamFile(tree, handle, path, flags)
+
+
+def _wait_for_writer(caller: Caller, fd: int) -> None:
+    """A FIFO was opened to read (fifo(7)): a writer is there if copying out of it fails for want of data only."""
+    files = caller.host.files
+    clock = caller.host.clock
+    ends = files.pipe()
+    try:
+        while True:
+            try:
+                if files.tee(fd, ends[1], 1, SPLICE_F_NONBLOCK):
+                    return
+            except LinuxError as error:
+                if error.errno in (EAGAIN, EINVAL):
+                    return
+                raise
+            if caller.wait(((fd, POLLIN),), clock.clock_gettime(CLOCK_MONOTONIC) + FIFO_RETRY_NS):
+                return
+    finally:
+        files.close_quietly(ends[0])
+        files.close_quietly(ends[1])
+
+
+def make_inherited(tree: HostTree, handle: Handle, flags: int, kind: int) -> OpenFile:
+    """A descriptor that Noah itself was started with."""
+    if kind in (S_IFREG, S_IFBLK):
+        return RegularFile(tree, handle, b"", flags)
+    if kind == S_IFDIR:
+        return DirectoryFile(tree, handle, b"", flags)
+    return make_stream(tree, handle, b"", flags, kind)

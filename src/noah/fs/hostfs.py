@@ -1,0 +1,496 @@
+"""Files of a host directory tree: the root of a guest, and what is bound into it.
+
+Two kinds of roots. A *trusted* one is the host's own `/`: its kernel may resolve whole paths, one host call for each of
+the guest's. What it finds is checked for the device of the file systems that the guest must not see (the host's /proc);
+then the path is walked. Any other root is always walked: see HostDirectory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from noah.abi.errno import (
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    ENOENT,
+    ENOSYS,
+    ENOTDIR,
+    EROFS,
+    EXDEV,
+    LinuxError,
+)
+from noah.abi.fcntl import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_REMOVEDIR,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    O_ACCMODE,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_NONBLOCK,
+    O_PATH,
+    O_RDONLY,
+    O_TMPFILE,
+    O_TRUNC,
+    O_WRONLY,
+    RENAME_EXCHANGE,
+    RESOLVE_NO_SYMLINKS,
+    W_OK,
+)
+from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
+from noah.fs.handle import Handle
+from noah.fs.hostfile import make_file, open_host
+from noah.vfs.namespace import Walk
+from noah.vfs.place import Directory, Place, Times, join
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+    from noah.host.values import Stat, Statfs, Statx
+    from noah.vfs.caller import Caller
+    from noah.vfs.file import OpenFile
+    from noah.vfs.mounts import Mount, MountTable
+    from noah.vfs.namespace import FsContext
+
+
+class HostTree:
+    """A host directory to be mounted. `hidden`: devices of host file systems that other mounts cover."""
+
+    __slots__ = ("fd", "files", "hidden", "host", "host_path", "leaps", "mount", "source", "trusted", "type")
+
+    def __init__(self, host: Host, path: bytes, *, trusted: bool = False, type: bytes = b"ext4") -> None:
+        """ENOENT, ENOTDIR, EACCES as open(2)."""
+        self.host = host
+        self.files = host.files
+        self.fd = Handle(host.files, host.files.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY))
+        self.host_path = (host.files.fd_path(self.fd.number) or path).rstrip(b"/")
+        self.trusted = trusted
+        self.hidden: frozenset[int] = frozenset()
+        self.leaps = host.caps.openat2
+        self.type = type
+        self.source = b"/dev/root"
+        self.mount: Mount  # set when it is mounted, once
+
+    def root(self, mount: Mount) -> Directory:
+        self.mount = mount
+        return HostDirectory(self, self.fd, mount.path)
+
+    def place_of(self, handle: Handle, path: bytes) -> Place:
+        """The file behind a descriptor."""
+        return HostPlace(self, handle, path, b"")
+
+    def directory_of(self, handle: Handle, path: bytes) -> Directory:
+        return HostDirectory(self, handle, self.guest_path(handle, path))
+
+    def guest_path(self, handle: Handle, path: bytes) -> bytes:
+        """Guest path of an open file: where the host says it is now, else `path`, under which it was opened."""
+        host_path = self.files.fd_path(handle.number)
+        if host_path is None:
+            return path
+        if not host_path.startswith(b"/"):
+            return host_path  # pipe:[1234]
+        if not host_path.startswith(self.host_path + b"/"):
+            return self.mount.path if host_path == self.host_path else path
+        rest = host_path[len(self.host_path) :]
+        return rest if self.mount.path == b"/" else self.mount.path + rest
+
+    def hide(self, path: bytes) -> None:
+        """A mount of the guest covers this host path, which is the root of a host file system."""
+        try:
+            device = self.files.fstatat(AT_FDCWD, path).dev
+        except LinuxError:
+            return
+        if device != self.files.fstat(self.fd.number).dev:
+            self.hidden |= {device}
+
+
+def anonymous(mounts: MountTable) -> HostTree:
+    """The tree of host files that have no name in the guest."""
+    tree = mounts.anonymous
+    assert isinstance(tree, HostTree)
+    return tree
+
+
+class HostDirectory(Directory):
+    """A directory held by a host descriptor."""
+
+    __slots__ = ("handle", "tree")
+
+    def __init__(self, tree: HostTree, handle: Handle, path: bytes) -> None:
+        super().__init__(tree.mount, path)
+        self.tree = tree
+        self.handle = handle
+
+    def shortcut(self, fs: FsContext, path: bytes, *, follow: bool) -> Place | None:
+        tree = self.tree
+        if not tree.trusted or fs.root is not self.mount.root:
+            return None
+        if path.startswith(b"/"):
+            dirfd = AT_FDCWD
+            start = path.lstrip(b"/").partition(b"/")[0]
+            covered = fs.mounts.leads_to_mount(b"/" + start)
+        else:
+            dirfd = self.handle.number
+            covered = fs.mounts.leads_to_mount(self.child_path(path.partition(b"/")[0]))
+        if covered or (self.path != b"/" and dirfd != AT_FDCWD and fs.mounts.leads_to_mount(self.path)):
+            return None
+        return TrustedPlace(self, fs, path, dirfd, follow=follow)
+
+    def leap(self, fs: FsContext, names: list[bytes], index: int) -> tuple[Directory, int] | None:
+        """One openat2(2) for all names up to the last, a `..` or a mount point, if there is no link among them."""
+        tree = self.tree
+        stop = index
+        path = self.path
+        mounts = fs.mounts
+        last = len(names) - 1
+        while stop < last and names[stop] != b"..":
+            path = path + b"/" + names[stop] if path != b"/" else b"/" + names[stop]
+            if mounts.at(path) is not None:
+                path = path[: path.rfind(b"/")]
+                break
+            stop += 1
+        if stop - index < 2 or not tree.leaps:
+            return None
+        try:
+            fd = tree.files.openat2_in_root(
+                self.handle.number, b"/".join(names[index:stop]), O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS
+            )
+        except LinuxError as error:
+            if error.errno == ELOOP:
+                return None
+            if error.errno == ENOSYS:
+                tree.leaps = False
+                return None
+            raise
+        return HostDirectory(tree, Handle(tree.files, fd), path), stop
+
+    def enter(self, name: bytes) -> Directory | Place | bytes:
+        files = self.tree.files
+        try:
+            fd = files.openat(self.handle.number, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+        except LinuxError as error:
+            if error.errno not in (ENOTDIR, ELOOP):
+                raise
+            target = self.link(name)
+            if target is None:
+                raise LinuxError(ENOTDIR) from None
+            return target
+        return HostDirectory(self.tree, Handle(files, fd), self.child_path(name))
+
+    def link(self, name: bytes) -> bytes | None:
+        try:
+            return self.tree.files.readlinkat(self.handle.number, name)
+        except LinuxError as error:
+            if error.errno in (EINVAL, ENOENT):
+                return None
+            raise
+
+    def up(self) -> Directory:
+        files = self.tree.files
+        fd = files.openat(self.handle.number, b"..", O_PATH | O_DIRECTORY)
+        path = self.path[: self.path.rfind(b"/")] or b"/"
+        return HostDirectory(self.tree, Handle(files, fd), path)
+
+    def is_same(self, other: Directory) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, HostDirectory) or other.mount is not self.mount:
+            return False
+        files = self.tree.files
+        return files.fstat(self.handle.number)[:2] == files.fstat(other.handle.number)[:2]
+
+    def current_path(self, root: Directory) -> bytes:
+        tree = self.tree
+        status = tree.files.fstat(self.handle.number)
+        if not status.nlink:
+            raise LinuxError(ENOENT)
+        path = tree.guest_path(self.handle, self.path)
+        if root.path != b"/":
+            if path != root.path and not path.startswith(root.path + b"/"):
+                return b"(unreachable)" + path
+            path = path[len(root.path) :] or b"/"
+        return path
+
+    def place(self, name: bytes, *, slash: bool = False) -> Place:
+        return HostPlace(self.tree, self.handle, self.path, name, slash=slash)
+
+
+class HostPlace(Place):
+    """A name in a host directory, never followed if it is a link; b"" is the descriptor's own file."""
+
+    __slots__ = ("_base", "_dirfd", "_flags", "_handle", "_name", "_slash", "_tree")
+
+    def __init__(self, tree: HostTree, handle: Handle, base: bytes, name: bytes, *, slash: bool = False) -> None:
+        self.mount = tree.mount
+        self._tree = tree
+        self._handle = handle  # keeps the descriptor open
+        self._dirfd = handle.number
+        self._base = base
+        self._name = name
+        self._flags = AT_SYMLINK_NOFOLLOW if name else AT_EMPTY_PATH
+        self._slash = slash  # the path asked for a directory
+
+    @property
+    def path(self) -> bytes:
+        return join(self._base, self._name) if self._name else self._base
+
+    # Looking
+
+    def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
+        if self.mount.read_only and not flags & O_PATH:
+            flags = self._read_only(flags)
+        if self._name:
+            nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
+            fd = open_host(caller, self._dirfd, self._name, flags | nofollow, mode)
+        elif flags & (O_CREAT | O_TMPFILE) == O_CREAT:
+            raise LinuxError(EISDIR)
+        elif flags & O_TMPFILE == O_TMPFILE:
+            fd = open_host(caller, self._dirfd, b".", flags, mode)
+        else:
+            fd = self._tree.files.reopen(self._dirfd, flags & ~O_NOFOLLOW | O_NONBLOCK)
+        handle = Handle(self._tree.files, fd)
+        stat = self._tree.files.fstat(fd)
+        self._check(stat)
+        return make_file(caller, self._tree, handle, self.path, flags, stat)
+
+    def _read_only(self, flags: int) -> int:
+        """What a read-only mount leaves of open flags, or EROFS."""
+        try:
+            kind = self.stat().mode & S_IFMT
+        except LinuxError:
+            if flags & O_CREAT:
+                raise LinuxError(EROFS) from None
+            raise
+        if flags & O_CREAT and flags & O_EXCL:
+            raise LinuxError(EEXIST)
+        if flags & O_TMPFILE == O_TMPFILE:
+            raise LinuxError(EROFS)
+        if flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC:
+            if kind == S_IFDIR:
+                raise LinuxError(EISDIR)
+            if kind == S_IFREG:
+                raise LinuxError(EROFS)
+        return flags & ~(O_CREAT | O_EXCL)
+
+    def _check(self, stat: Stat) -> None:
+        """Whether this may be what the path leads to; HiddenFileError if it must be walked."""
+
+    def directory(self) -> Directory:
+        tree = self._tree
+        if not self._name:
+            if self.stat().mode & S_IFMT != S_IFDIR:
+                raise LinuxError(ENOTDIR)
+            return HostDirectory(tree, self._handle, self.path)
+        nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
+        handle = Handle(tree.files, tree.files.openat(self._dirfd, self._name, O_PATH | O_DIRECTORY | nofollow))
+        self._check(tree.files.fstat(handle.number))
+        return HostDirectory(tree, handle, tree.guest_path(handle, self.path))
+
+    def stat(self) -> Stat:
+        stat = self._tree.files.fstatat(self._dirfd, self._name, self._flags)
+        self._check(stat)
+        return stat
+
+    def statx(self, flags: int, mask: int) -> tuple[Stat, Statx | None]:
+        return self.stat(), self._tree.files.statx(self._dirfd, self._name, self._flags | flags, mask)
+
+    def statfs(self) -> Statfs:
+        files = self._tree.files
+        if not self._name:
+            return files.fstatfs(self._dirfd)
+        nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
+        handle = Handle(files, files.openat(self._dirfd, self._name, O_PATH | nofollow))
+        self._check(files.fstat(handle.number))
+        return files.fstatfs(handle.number)
+
+    def access(self, caller: Caller, mode: int, flags: int) -> None:
+        if mode & W_OK and self.mount.read_only and self.stat().mode & S_IFMT in (S_IFREG, S_IFDIR, S_IFLNK):
+            raise LinuxError(EROFS)
+        self._tree.files.faccessat(self._dirfd, self._name, mode, flags | self._flags)
+
+    def readlink(self) -> bytes:
+        return self._tree.files.readlinkat(self._dirfd, self._name)
+
+    # Changing
+
+    def _check_writable(self) -> None:
+        if self.mount.read_only:
+            raise LinuxError(EROFS)
+
+    def chmod(self, mode: int) -> None:
+        self._check_writable()
+        self._tree.files.fchmodat(self._dirfd, self._name, mode, self._flags)
+
+    def chown(self, uid: int, gid: int) -> None:
+        self._check_writable()
+        self._tree.files.fchownat(self._dirfd, self._name, uid, gid, self._flags)
+
+    def utimens(self, times: Times) -> None:
+        self._check_writable()
+        self._tree.files.utimensat(self._dirfd, self._name, times, self._flags)
+
+    def truncate(self, length: int) -> None:
+        self._check_writable()
+        files = self._tree.files
+        if not self._flags:
+            files.truncateat(self._dirfd, self._name, length)
+            return
+        kind = self.stat().mode & S_IFMT
+        if kind != S_IFREG:
+            raise LinuxError(EISDIR if kind == S_IFDIR else EINVAL)
+        if self._name:
+            handle = Handle(files, files.openat(self._dirfd, self._name, O_WRONLY | O_NOFOLLOW))
+        else:
+            handle = Handle(files, files.reopen(self._dirfd, O_WRONLY))
+        files.ftruncate(handle.number, length)
+
+    # Names
+
+    def _new_name(self, *, directory: bool = False) -> bytes:
+        """Before a name is made: EEXIST, EROFS, and ENOENT for `name/` that is to be no directory."""
+        if not self._name:
+            raise LinuxError(EEXIST)
+        if (self._slash and not directory) or self.mount.read_only:
+            try:
+                self.stat()
+            except LinuxError as error:
+                raise LinuxError(EROFS if self.mount.read_only and error.errno == ENOENT else error.errno) from None
+            raise LinuxError(EEXIST)
+        return self._name
+
+    def mkdir(self, mode: int) -> None:
+        self._tree.files.mkdirat(self._dirfd, self._new_name(directory=True), mode)
+
+    def mknod(self, mode: int, dev: int) -> None:
+        self._tree.files.mknodat(self._dirfd, self._new_name(), mode, dev)
+
+    def symlink(self, target: bytes) -> None:
+        self._tree.files.symlinkat(target, self._dirfd, self._new_name())
+
+    def unlink(self, flags: int) -> None:
+        if not self._name:
+            raise LinuxError(EBUSY if flags & AT_REMOVEDIR else EISDIR)
+        self._check_writable()
+        if self._slash and not flags & AT_REMOVEDIR:
+            raise LinuxError(EISDIR if self.stat().mode & S_IFMT == S_IFDIR else ENOTDIR)
+        self._tree.files.unlinkat(self._dirfd, self._name, flags)
+
+    def link_to(self, new: Place) -> None:
+        if not isinstance(new, HostPlace) or new.mount is not self.mount:
+            raise LinuxError(EXDEV)
+        name = new._new_name()
+        if self._flags & AT_EMPTY_PATH:
+            flags = AT_EMPTY_PATH
+        else:
+            flags = 0 if self._flags & AT_SYMLINK_NOFOLLOW else AT_SYMLINK_FOLLOW
+        self._tree.files.linkat(self._dirfd, self._name, new._dirfd, name, flags)
+
+    def rename_to(self, new: Place, flags: int) -> None:
+        if not isinstance(new, HostPlace) or new.mount is not self.mount:
+            raise LinuxError(EXDEV)
+        if not self._name or not new._name:
+            raise LinuxError(EBUSY)
+        self._check_writable()
+        if self._slash or new._slash:
+            if self.stat().mode & S_IFMT != S_IFDIR:
+                raise LinuxError(ENOTDIR)
+            if flags & RENAME_EXCHANGE and new._slash and new.stat().mode & S_IFMT != S_IFDIR:
+                raise LinuxError(ENOTDIR)
+        self._tree.files.renameat2(self._dirfd, self._name, new._dirfd, new._name, flags)
+
+    # Extended attributes
+
+    def getxattr(self, name: bytes) -> bytes:
+        return self._tree.files.getxattrat(self._dirfd, self._name, name, self._flags)
+
+    def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
+        self._check_writable()
+        self._tree.files.setxattrat(self._dirfd, self._name, name, value, flags, self._flags)
+
+    def listxattr(self) -> list[bytes]:
+        return self._tree.files.listxattrat(self._dirfd, self._name, self._flags)
+
+    def removexattr(self, name: bytes) -> None:
+        self._check_writable()
+        self._tree.files.removexattrat(self._dirfd, self._name, name, self._flags)
+
+
+class HiddenFileError(Exception):
+    """The host led a whole path into a file system that the guest must not see."""
+
+
+class TrustedPlace(HostPlace):
+    """A whole path for the host to resolve. If it ends in a hidden file system, it is walked instead."""
+
+    __slots__ = ("_at", "_fs")
+
+    def __init__(self, at: HostDirectory, fs: FsContext, path: bytes, dirfd: int, *, follow: bool) -> None:
+        self.mount = at.mount
+        self._tree = at.tree
+        self._handle = at.handle
+        self._dirfd = dirfd
+        self._base = at.path
+        self._name = path
+        self._flags = 0 if follow else AT_SYMLINK_NOFOLLOW
+        self._slash = False
+        self._at = at
+        self._fs = fs
+
+    @property
+    def path(self) -> bytes:
+        return self._name if self._name.startswith(b"/") else join(self._base, self._name)
+
+    def _check(self, stat: Stat) -> None:
+        if stat.dev in self._tree.hidden:
+            raise HiddenFileError
+
+    def _walked(self) -> Place:
+        return Walk(self._fs, self._at, 0).resolve(self._name, follow=not self._flags)
+
+    def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
+        try:
+            return super().open(caller, flags, mode)
+        except HiddenFileError:
+            return self._walked().open(caller, flags, mode)
+
+    def directory(self) -> Directory:
+        try:
+            return super().directory()
+        except HiddenFileError:
+            return self._walked().directory()
+
+    def stat(self) -> Stat:
+        try:
+            return super().stat()
+        except HiddenFileError:
+            return self._walked().stat()
+
+    def statx(self, flags: int, mask: int) -> tuple[Stat, Statx | None]:
+        stat = self._tree.files.fstatat(self._dirfd, self._name, self._flags)
+        if stat.dev in self._tree.hidden:
+            return self._walked().statx(flags, mask)
+        return stat, self._tree.files.statx(self._dirfd, self._name, self._flags | flags, mask)
+
+    def statfs(self) -> Statfs:
+        try:
+            return super().statfs()
+        except HiddenFileError:
+            return self._walked().statfs()
+
+    def access(self, caller: Caller, mode: int, flags: int) -> None:
+        files = self._tree.files
+        files.faccessat(self._dirfd, self._name, mode, flags | self._flags)
+        if self._tree.hidden and files.fstatat(self._dirfd, self._name, self._flags).dev in self._tree.hidden:
+            self._walked().access(caller, mode, flags)
+
+    def readlink(self) -> bytes:
+        files = self._tree.files
+        target = files.readlinkat(self._dirfd, self._name)
+        if self._tree.hidden and files.fstatat(self._dirfd, self._name, self._flags).dev in self._tree.hidden:
+            return self._walked().readlink()
+        return target

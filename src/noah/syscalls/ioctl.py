@@ -1,0 +1,28 @@
+"""ioctl(2): what every file answers; the rest is the file's own."""
+
+from __future__ import annotations
+
+from noah.abi import ioctl as cmd
+from noah.abi.fcntl import O_NONBLOCK, SETFL_MASK
+from noah.abi.kinds import Fd, IoctlArg, IoctlCmd
+from noah.kernel.task import Task
+from noah.syscalls.paths import file_of
+from noah.syscalls.registry import syscall
+
+
+@syscall
+def ioctl(task: Task, fd: Fd, request: IoctlCmd, arg: IoctlArg) -> int:
+    """ioctl(2): control a device."""
+    file = file_of(task, fd)
+    if request == cmd.FIOCLEX:
+        task.fds.set_cloexec(fd, True)
+        return 0
+    if request == cmd.FIONCLEX:
+        task.fds.set_cloexec(fd, False)
+        return 0
+    if request == cmd.FIONBIO:
+        on = task.mem.read_u32(arg)
+        flags = file.get_flags() & SETFL_MASK
+        file.set_flags(flags | O_NONBLOCK if on else flags & ~O_NONBLOCK)
+        return 0
+    return file.ioctl(task, request, arg)

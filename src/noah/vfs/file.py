@@ -1,0 +1,139 @@
+"""OpenFile: an open file description (open(2)): what descriptors refer to, shared by dup(2) and fork(2).
+
+The defaults answer as Linux does for a file that lacks the operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from noah.abi.errno import EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, LinuxError
+from noah.abi.fcntl import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY
+from noah.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
+
+if TYPE_CHECKING:
+    from noah.host.values import Stat
+    from noah.mm.vma import MappedFile
+    from noah.vfs.caller import Caller
+    from noah.vfs.place import Directory, Place
+
+Views: TypeAlias = Sequence[memoryview]
+"""Pieces of guest memory, in the order in which they are filled or written."""
+
+
+class OpenFile:
+    """An open file description. Whoever makes one holds a reference: release() it, or give it to a descriptor table.
+
+    `flags` are access mode and status flags as open(2) got them; `poll_fd` is a host descriptor that is ready when the
+    file is, or -1: then ready() tells.
+    """
+
+    __slots__ = ("flags", "refs")
+
+    poll_fd = -1
+
+    def __init__(self, flags: int) -> None:
+        self.flags = flags
+        self.refs = 1
+
+    def acquire(self) -> OpenFile:
+        self.refs += 1
+        return self
+
+    def release(self) -> None:
+        """Drop a reference; the last one closes the file."""
+        self.refs -= 1
+        if not self.refs:
+            self.close()
+
+    def close(self) -> None:
+        """The last reference is gone."""
+
+    # What it is
+
+    @property
+    def path(self) -> bytes:
+        """Guest path as /proc/self/fd shows it."""
+        return b"/"
+
+    def stat(self) -> Stat:
+        raise LinuxError(EBADF)
+
+    def place(self) -> Place:
+        """The file as the target of calls that take a path: fchmod(2), and the *at family with AT_EMPTY_PATH."""
+        raise LinuxError(EINVAL)
+
+    def directory(self) -> Directory:
+        """Where a path relative to this descriptor starts. ENOTDIR for what is no directory."""
+        raise LinuxError(ENOTDIR)
+
+    def check_readable(self) -> None:
+        flags = self.flags
+        if flags & O_ACCMODE == O_WRONLY or flags & O_PATH:
+            raise LinuxError(EBADF)
+
+    def check_writable(self) -> None:
+        flags = self.flags
+        if flags & O_ACCMODE == O_RDONLY or flags & O_PATH:
+            raise LinuxError(EBADF)
+
+    # Data: counts of bytes, short as in read(2)
+
+    def read(self, caller: Caller, views: Views) -> int:
+        self.check_readable()
+        raise LinuxError(EINVAL)
+
+    def write(self, caller: Caller, views: Views) -> int:
+        self.check_writable()
+        raise LinuxError(EINVAL)
+
+    def pread(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        """flags: RWF_*."""
+        raise LinuxError(ESPIPE)
+
+    def pwrite(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        raise LinuxError(ESPIPE)
+
+    def seek(self, offset: int, whence: int) -> int:
+        raise LinuxError(ESPIPE)
+
+    def truncate(self, length: int) -> None:
+        raise LinuxError(EINVAL)
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        raise LinuxError(ENODEV)
+
+    def sync(self, *, data_only: bool = False) -> None:
+        raise LinuxError(EINVAL)
+
+    # Control
+
+    def get_flags(self) -> int:
+        """F_GETFL."""
+        return self.flags
+
+    def set_flags(self, flags: int) -> None:
+        """F_SETFL: the bits of SETFL_MASK."""
+        raise LinuxError(EINVAL)
+
+    def ioctl(self, caller: Caller, request: int, argument: int) -> int:
+        raise LinuxError(ENOTTY)
+
+    def ready(self, events: int) -> int:
+        """POLL* bits of `events` that hold now; only for files without a poll_fd."""
+        return events & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)
+
+    def mapped(self, *, writable: bool) -> MappedFile | None:
+        """For mmap(2). None: anonymous memory will do (/dev/zero)."""
+        raise LinuxError(ENODEV)
+
+    def reopen(self, caller: Caller, flags: int) -> OpenFile:
+        """A new description of the same file, as opening /proc/self/fd/N gives."""
+        return self.place().open(caller, flags, 0)
+
+    # Directories
+
+    def entries(self, caller: Caller, limit: int) -> Sequence[tuple[bytes, int, int, int]]:
+        """Up to `limit` entries from the position on: (name, inode, DT_* type, position behind it)."""
+        raise LinuxError(ENOTDIR)

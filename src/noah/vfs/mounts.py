@@ -1,0 +1,75 @@
+"""Mounts: which file system is where in the guest's tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from noah.vfs.place import Directory, Place
+
+
+class FileSystem(Protocol):
+    """What can be mounted."""
+
+    type: bytes  # as /proc/mounts shows it
+    source: bytes
+
+    def root(self, mount: Mount) -> Directory: ...
+
+
+class Mount:
+    """A file system at a guest path. `under` is the directory that holds the mount point; None for the root."""
+
+    __slots__ = ("fs", "id", "path", "read_only", "root", "under")
+
+    def __init__(self, id: int, fs: FileSystem, path: bytes, under: Directory | None, *, read_only: bool) -> None:
+        self.id = id
+        self.fs = fs
+        self.path = path
+        self.under = under
+        self.read_only = read_only
+        self.root = fs.root(self)
+
+
+class MountTable:
+    """The mounts of a box, made before the first program starts."""
+
+    __slots__ = ("_by_path", "_on_the_way", "anonymous", "root")
+
+    def __init__(self, root: FileSystem, anonymous: FileSystem, *, read_only: bool = False) -> None:
+        self.anonymous = anonymous  # for files that have no name: pipes, sockets
+        Mount(0, anonymous, b"", None, read_only=False)
+        self.root = Mount(1, root, b"/", None, read_only=read_only)
+        self._by_path = {b"/": self.root}
+        self._on_the_way: set[bytes] = set()
+
+    def add(self, place: Place, under: Directory, fs: FileSystem, *, read_only: bool = False) -> Mount:
+        """Mount at a place, whose path has no links in it."""
+        path = place.path
+        mount = Mount(len(self._by_path) + 1, fs, path, under, read_only=read_only)
+        self._by_path[path] = mount
+        while path != b"/":
+            self._on_the_way.add(path)
+            path = path[: path.rfind(b"/")] or b"/"
+        return mount
+
+    def at(self, path: bytes) -> Mount | None:
+        """The mount whose root has this guest path."""
+        return self._by_path.get(path)
+
+    def leads_to_mount(self, path: bytes) -> bool:
+        """Whether a mount is at this guest path or below it."""
+        return path in self._on_the_way
+
+    def all(self) -> list[Mount]:
+        """In the order of mounting."""
+        return list(self._by_path.values())
+
+    def below(self, path: bytes) -> list[tuple[bytes, Mount]]:
+        """Names and mounts directly in the directory of that path."""
+        prefix = path if path.endswith(b"/") else path + b"/"
+        return [
+            (name[len(prefix) :], mount)
+            for name, mount in self._by_path.items()
+            if len(name) > len(prefix) and name.startswith(prefix) and b"/" not in name[len(prefix) :]
+        ]

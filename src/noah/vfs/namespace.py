@@ -1,0 +1,242 @@
+"""FsContext: where a process is in the tree of files (fs_struct), and how paths lead to files (path_resolution(7)).
+
+A path is never joined to a string of the host: a walk goes from directory to directory, each held by the file system's
+own handle, so it cannot leave the root. Where the host's kernel can be trusted with more than one step, it gets them:
+see Directory.leap() and Directory.shortcut().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import EEXIST, EISDIR, ELOOP, ENOENT, EXDEV, LinuxError
+from noah.abi.fcntl import (
+    AT_FDCWD,
+    O_CREAT,
+    O_EXCL,
+    O_NOFOLLOW,
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
+from noah.abi.limits import MAXSYMLINKS
+from noah.vfs.place import Directory, Place
+
+if TYPE_CHECKING:
+    from noah.vfs.caller import Caller
+    from noah.vfs.file import OpenFile
+    from noah.vfs.mounts import MountTable
+
+_BOUNDED: Final = RESOLVE_BENEATH | RESOLVE_IN_ROOT
+
+
+class FsContext:
+    """Working directory, root and umask: what threads share with CLONE_FS."""
+
+    __slots__ = ("cwd", "mounts", "root", "umask")
+
+    def __init__(self, mounts: MountTable, umask: int = 0o022) -> None:
+        self.mounts = mounts
+        self.root: Directory = mounts.root.root
+        self.cwd: Directory = self.root
+        self.umask = umask
+
+    def copy(self) -> FsContext:
+        other = FsContext(self.mounts, self.umask)
+        other.root = self.root
+        other.cwd = self.cwd
+        return other
+
+    def start(self, caller: Caller, dirfd: int, path: bytes) -> Directory:
+        """Where the walk of a path begins. EBADF, ENOTDIR for a dirfd that is no directory."""
+        if path.startswith(b"/"):
+            return self.root
+        if dirfd == AT_FDCWD:
+            return self.cwd
+        return caller.fds.get(dirfd).directory()
+
+    def resolve(self, caller: Caller, dirfd: int, path: bytes, *, follow: bool = True, resolve: int = 0) -> Place:
+        """Where a path leads. The last name may not exist; a symbolic link there is followed only with `follow`.
+
+        resolve: RESOLVE_* (openat2(2)).
+        """
+        start = self.start(caller, dirfd, path)
+        if not path:
+            raise LinuxError(ENOENT)
+        if not resolve:
+            place = start.shortcut(self, path, follow=follow)
+            if place is not None:
+                return place
+        return Walk(self, start, resolve).resolve(path, follow=follow)
+
+    def parent(self, caller: Caller, dirfd: int, path: bytes) -> Place:
+        """A name to be made, removed or renamed: the last symbolic link is never followed, not even before a `/`."""
+        start = self.start(caller, dirfd, path)
+        if not path:
+            raise LinuxError(ENOENT)
+        place = start.shortcut(self, path, follow=False)
+        if place is not None:
+            return place
+        walk = Walk(self, start, 0)
+        head, _, last = path.rstrip(b"/").rpartition(b"/")
+        if last in (b".", b".."):
+            at = walk.resolve(head or (b"/" if path.startswith(b"/") else b"."), follow=True).directory()
+            return at.place(last)
+        at, name, slash = walk.parent(path)
+        return at.place(name, slash=slash)
+
+    def open(self, caller: Caller, dirfd: int, path: bytes, flags: int, mode: int = 0, *, resolve: int = 0) -> OpenFile:
+        """open(2) without a descriptor. mode: with O_CREAT or O_TMPFILE, umask not yet applied."""
+        mode &= 0o7777 & ~self.umask
+        follow = not flags & O_NOFOLLOW and flags & (O_CREAT | O_EXCL) != O_CREAT | O_EXCL
+        start = self.start(caller, dirfd, path)
+        if not path:
+            raise LinuxError(ENOENT)
+        if not resolve:
+            place = start.shortcut(self, path, follow=follow)
+            if place is not None:
+                return place.open(caller, flags, mode)
+        walk = Walk(self, start, resolve)
+        if flags & O_CREAT:
+            at, name, slash = walk.parent(path)
+            if slash:
+                raise LinuxError(EISDIR)
+            while follow and name:
+                target = at.link(name)
+                if target is None:
+                    break
+                if not isinstance(target, bytes):
+                    return walk.jump(target).open(caller, flags, mode)
+                at, name, slash = walk.parent_of_link(at, target)
+                if slash:
+                    raise LinuxError(EISDIR)
+            if not name:
+                raise LinuxError(EEXIST if flags & O_EXCL else EISDIR)
+            return at.place(name).open(caller, flags | O_NOFOLLOW, mode)
+        place = walk.resolve(path, follow=follow)
+        return place.open(caller, flags if flags & O_NOFOLLOW else flags | (O_NOFOLLOW if follow else 0), mode)
+
+    def directory(self, caller: Caller, dirfd: int, path: bytes) -> Directory:
+        """A directory to stay in: chdir(2), chroot(2)."""
+        return self.resolve(caller, dirfd, path).directory()
+
+
+class Walk:
+    """One path resolution: counts links, knows its bounds."""
+
+    __slots__ = ("_fs", "_links", "_resolve", "_root", "_start")
+
+    def __init__(self, fs: FsContext, start: Directory, resolve: int) -> None:
+        self._fs = fs
+        self._start = start
+        self._root = start if resolve & RESOLVE_IN_ROOT else fs.root
+        self._resolve = resolve
+        self._links = 0
+
+    def resolve(self, path: bytes, *, follow: bool) -> Place:
+        at, name, slash = self.parent(path)
+        while name:
+            if slash:
+                return self._step(at, name).place(b"")
+            if not follow:
+                return at.place(name)
+            target = at.link(name)
+            if target is None:
+                return at.place(name)
+            if not isinstance(target, bytes):
+                return self.jump(target)
+            at, name, slash = self.parent_of_link(at, target)
+        return at.place(b"")
+
+    def parent(self, path: bytes) -> tuple[Directory, bytes, bool]:
+        """Walk all but the last name: the directory, the name, whether a `/` follows it.
+
+        The name is b"" if the path ends in the directory itself: `/`, `.`, `..`, a mount point.
+        """
+        if path.startswith(b"/"):
+            if self._resolve & RESOLVE_BENEATH:
+                raise LinuxError(EXDEV)
+            return self._walk(self._root, path)
+        return self._walk(self._start, path)
+
+    def parent_of_link(self, at: Directory, target: bytes) -> tuple[Directory, bytes, bool]:
+        """As parent(), for the target of a symbolic link in `at`."""
+        self._links += 1
+        if self._links > MAXSYMLINKS or self._resolve & RESOLVE_NO_SYMLINKS:
+            raise LinuxError(ELOOP)
+        if not target:
+            raise LinuxError(ENOENT)
+        if target.startswith(b"/"):
+            if self._resolve & RESOLVE_BENEATH:
+                raise LinuxError(EXDEV)
+            at = self._root
+        return self._walk(at, target)
+
+    def jump(self, target: Place) -> Place:
+        """Follow a link that is no path (proc(5))."""
+        self._links += 1
+        if self._links > MAXSYMLINKS or self._resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS):
+            raise LinuxError(ELOOP)
+        if self._resolve & _BOUNDED:
+            raise LinuxError(EXDEV)
+        return target
+
+    def _walk(self, at: Directory, path: bytes) -> tuple[Directory, bytes, bool]:
+        names = [name for name in path.split(b"/") if name and name != b"."]
+        # `a/.` is the directory a itself, as `a/` is when it comes to following links
+        slash = path.endswith((b"/", b"/."))
+        mounts = self._fs.mounts
+        index = 0
+        count = len(names)
+        while index < count:
+            name = names[index]
+            if name == b"..":
+                at = self._up(at)
+                index += 1
+                continue
+            mount = mounts.at(at.child_path(name)) if mounts.leads_to_mount(at.child_path(name)) else None
+            if mount is not None:
+                if self._resolve & RESOLVE_NO_XDEV:
+                    raise LinuxError(EXDEV)
+                at = mount.root
+                index += 1
+                continue
+            if index == count - 1:
+                return at, name, slash
+            taken = at.leap(self._fs, names, index)
+            if taken is not None:
+                at, index = taken
+                continue
+            at = self._step(at, name)
+            index += 1
+        return at, b"", slash
+
+    def _step(self, at: Directory, name: bytes) -> Directory:
+        """Into the directory of that name, through links."""
+        while True:
+            if not name:
+                return at
+            found = at.enter(name)
+            if isinstance(found, Directory):
+                return found
+            if isinstance(found, Place):
+                return self.jump(found).directory()
+            at, name, _ = self.parent_of_link(at, found)
+
+    def _up(self, at: Directory) -> Directory:
+        while True:
+            if at.is_same(self._root):
+                if self._resolve & RESOLVE_BENEATH:
+                    raise LinuxError(EXDEV)
+                return at
+            if self._resolve & RESOLVE_BENEATH and at.is_same(self._start):
+                raise LinuxError(EXDEV)
+            if not at.is_same(at.mount.root):
+                return at.up()
+            if at.mount.under is None:
+                return at
+            if self._resolve & RESOLVE_NO_XDEV:
+                raise LinuxError(EXDEV)
+            return at.mount.under
