@@ -19,7 +19,7 @@ from noah.kernel.box import Box
 from noah.kernel.control import NoReturn as Started
 from noah.kernel.control import ProcessExit
 from noah.kernel.exit import end
-from noah.kernel.run import run
+from noah.kernel.run import default_bug_report, run
 from noah.kernel.signals import SignalState
 from noah.kernel.task import Process, Task
 from noah.kernel.timers import Timers
@@ -144,6 +144,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process = Process(host, machine, ARCHES[arch], Box(host), creds, boot.fds, fs)
     process.signals = SignalState(process)
     process.timers = Timers(process)
+    process.on_bug = default_bug_report
     process.box.add(process.pid)
     vcpu = machine.new_vcpu()
     task = Task(process, vcpu)

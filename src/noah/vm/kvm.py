@@ -476,10 +476,9 @@ class KvmVcpu:
         self._run_words[_REGS // 8 : _REGS // 8 + COUNT] = regs
 
     def close(self) -> None:
+        # Whoever still holds `regs` keeps the page that it views; it goes with the last view.
         self.regs = [self.regs[index] for index in range(COUNT)]
-        self._run_words.release()
-        self._run_words32.release()
-        self._run.close()
+        del self._run, self._run_words, self._run_words32
         os.close(self._fd)
 
 
