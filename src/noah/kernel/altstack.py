@@ -10,7 +10,7 @@ from noah.abi.signal import SS_AUTODISARM, SS_DISABLE, SS_ONSTACK
 if TYPE_CHECKING:
     from noah.kernel.task import Task
 
-NONE: Final = (0, SS_DISABLE, 0)
+NONE: Final = (0, SS_DISABLE, 0)  # sas_ss_reset()
 
 
 def contains(task: Task, sp: int) -> bool:

@@ -50,7 +50,7 @@ from noah.abi.signal import (
 )
 from noah.abi.wait import P_ALL, WEXITED, WNOHANG, WNOWAIT
 from noah.host.values import Siginfo
-from noah.kernel import altstack, faults, sigframe_aarch64, sigframe_x86_64
+from noah.kernel import faults, sigframe_aarch64, sigframe_x86_64
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
 
@@ -77,7 +77,18 @@ _FRAMES: Final = {"x86_64": sigframe_x86_64, "aarch64": sigframe_aarch64}
 class SignalState:
     """The signal actions and the pending signals of one process."""
 
-    __slots__ = ("_frame", "_host_uid", "_ignored", "_process", "actions", "attention", "shared", "trampoline", "trap")
+    __slots__ = (
+        "_continued",
+        "_frame",
+        "_host_uid",
+        "_ignored",
+        "_process",
+        "actions",
+        "attention",
+        "shared",
+        "trampoline",
+        "trap",
+    )
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -91,6 +102,7 @@ class SignalState:
         """By signal number; entry 0 means nothing."""
         self._ignored = _IGNORED_BY_DEFAULT | inherited & ~UNBLOCKABLE
         self.shared = Pending()
+        self._continued = 0  # SIGCONTs so far
         self.attention = 0
         """Not 0 if deliver() may have something to do."""
         self.trap = (0, 0, 0)
@@ -155,12 +167,16 @@ class SignalState:
 
     def on_exec(self, task: Task) -> None:
         """execve(2): handlers are gone, ignored signals stay ignored, blocked and pending ones as they are."""
+        self.clear_handlers(task)
+        task.altstack = (0, task.altstack[1], 0)  # begin_new_exec() leaves the flags alone
+        task.restart = None
+        self.trap = (0, 0, 0)
+
+    def clear_handlers(self, task: Task) -> None:
+        """What has a handler goes back to its default: execve(2), CLONE_CLEAR_SIGHAND of clone3(2)."""
         for signo, action in enumerate(self.actions):
             self.actions[signo] = (SIG_IGN, 0, 0, 0) if action[0] == SIG_IGN else _DEFAULT
         self._ignored |= _IGNORED_BY_DEFAULT
-        task.altstack = altstack.NONE
-        task.restart = None
-        self.trap = (0, 0, 0)
         self._recalculate(task)
 
     def on_fork_child(self, task: Task) -> None:
@@ -188,6 +204,7 @@ class SignalState:
         elif signo == SIGCONT:
             task.sigpending.flush(STOP_SIGNALS)
             self.shared.flush(STOP_SIGNALS)
+            self._continued += 1
         if this & self._ignored & ~task.sigmask:
             return True
         queue = task.sigpending if to_thread else self.shared
@@ -244,8 +261,8 @@ class SignalState:
             signo = info.signo
             if signo == _KICK_SIGNAL and info.code == SI_TKILL and info.pid == process.pid:
                 continue
-            if signo == SIGALRM and timers.armed and (info.code == SI_KERNEL or not info.pid):
-                continue  # the host timer behind all timers of the guest
+            if signo == SIGALRM and (info.code == SI_KERNEL or (not info.pid and timers.is_due())):
+                continue  # the host timer behind all timers of the guest; some hosts do not tell the code
             if signo == SIGCHLD:
                 changed = self._child_changed(info)
                 if changed is None:
@@ -343,8 +360,12 @@ class SignalState:
     def _act_by_default(self, task: Task, signo: int) -> None:
         kind = DEFAULT_ACTIONS[signo]
         if kind == STOP:
-            self._process.host.procs.stop_by_signal(signo)
+            # A SIGCONT that came meanwhile has cancelled the stop: the host would now cancel that SIGCONT by it.
+            seen = self._continued
             self.collect(task)
+            if self._continued == seen:
+                self._process.host.procs.stop_by_signal(signo)
+                self.collect(task)
         elif kind not in (IGNORE, CONTINUE):
             raise ProcessExit(signal=signo)
 

@@ -159,7 +159,7 @@ class Task:
         self.sigmask = 0  # blocked signals: bit n-1 = signal n
         self.saved_mask: int | None = None  # the mask to go back to after sigsuspend, ppoll, pselect (see signals)
         self.sigpending = Pending()  # signals for this thread
-        self.altstack = (0, 2, 0)  # sp, SS_DISABLE, size
+        self.altstack = (0, 0, 0)  # base, SS_* flags, size: see kernel.altstack
         self.clear_child_tid = 0
         self.robust_list = 0
         self.pdeathsig = 0
@@ -201,3 +201,7 @@ class Task:
     def send_signal(self, signo: int) -> None:
         """See noah.vfs.caller.Caller.send_signal()."""
         self.process.signals.send_self(self, signo)
+
+    def blocks_or_ignores(self, signo: int) -> bool:
+        """See noah.vfs.caller.Caller.blocks_or_ignores()."""
+        return self.process.signals.blocks_or_ignores(self, signo)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _REAL_CLOCKS: Final = frozenset((CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI))
 _CPU_CLOCKS: Final = frozenset((CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID))
-_SHORTEST_NS: Final = 1_000  # what setitimer(2) can express
+_STEP_NS: Final = 1_000  # what setitimer(2) can express
 _LONGEST_NS: Final = 10**15  # no timer of the host is set for longer; what ends later is looked at again then
 _CPU_STEP_NS: Final = 4_000_000  # CPU clocks are looked at this often while one may stand still: a tick with HZ=250
 _OVERRUN_MAX: Final = (1 << 31) - 1  # DELAYTIMER_MAX
@@ -230,15 +230,26 @@ class Timers:
 
     # -- running
 
-    def wind(self) -> None:
-        """Set the host's timer to the nearest end."""
+    def _nearest(self) -> int | None:
+        """ns until the next end of a timer, not positive if that is over; None if none runs."""
         nearest = None if self._real_end is None else self._real_end - self.now(CLOCK_MONOTONIC)
         for timer in self._posix.values():
             left = timer.due_in()
             if left is not None and (nearest is None or left < nearest):
                 nearest = left
+        return nearest
+
+    def is_due(self) -> bool:
+        """Whether a timer has ended."""
+        nearest = self._nearest() if self.armed else None
+        return nearest is not None and nearest <= 0
+
+    def wind(self) -> None:
+        """Set the host's timer to the nearest end."""
+        nearest = self._nearest()
         if nearest is not None:
-            self._process.host.clock.setitimer(ITIMER_REAL, min(max(nearest, _SHORTEST_NS), _LONGEST_NS), 0)
+            whole = -(-nearest // _STEP_NS) * _STEP_NS  # never early
+            self._process.host.clock.setitimer(ITIMER_REAL, min(max(whole, _STEP_NS), _LONGEST_NS), 0)
             self.armed = True
         elif self.armed:
             self._process.host.clock.setitimer(ITIMER_REAL, 0, 0)

@@ -117,7 +117,7 @@ def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, 
         except LinuxError:
             pass
     if flags & CLONE_CLEAR_SIGHAND:
-        task.process.signals.on_exec(task)
+        task.process.signals.clear_handlers(task)
     task.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
     if stack:
         regs[arch.sp] = stack

@@ -117,6 +117,8 @@ def _read_cpu_clock(task: Task, clockid: int) -> int:
     pid = ~(clockid >> 3)
     kind = clockid & 3
     per_thread = bool(clockid & CPUCLOCK_PERTHREAD_MASK)
+    if kind == CLOCKFD:
+        raise LinuxError(EINVAL)
     if pid not in (0, task.pid):
         if per_thread or not task.process.box.contains(pid):
             raise LinuxError(EINVAL)
@@ -210,9 +212,9 @@ def adjtimex(task: Task, buf: TimexPtr) -> int:
 @syscall(partial="as adjtimex(2)")
 def clock_adjtime(task: Task, clk_id: ClockId, buf: TimexPtr) -> int:
     """clock_adjtime(2): the same for any clock."""
-    if clk_id < 0 or (clk_id not in _CLOCKS and clk_id not in _ALARM_CLOCKS):
-        raise LinuxError(EINVAL)
     task.mem.read(buf, Timex.struct.size)
+    if clk_id & 7 == CLOCKFD if clk_id < 0 else clk_id not in _CLOCKS and clk_id not in _ALARM_CLOCKS:
+        raise LinuxError(EINVAL)
     if clk_id != CLOCK_REALTIME:
         raise LinuxError(EOPNOTSUPP)
     return _adjust(task, buf)
@@ -267,7 +269,7 @@ def clock_nanosleep(task: Task, clockid: ClockId, flags: TimerFlags, rqtp: Times
     """clock_nanosleep(2): sleep for a time span of a clock, or until it shows a time."""
     if clockid < 0:
         if clockid & 7 == CLOCKFD:
-            raise LinuxError(EINVAL)
+            raise LinuxError(EOPNOTSUPP)
     elif clockid in _ALARM_CLOCKS:
         raise LinuxError(EOPNOTSUPP)
     elif clockid not in _CLOCKS:
@@ -331,6 +333,7 @@ def restart_syscall(task: Task) -> int:
 @syscall
 def alarm(task: Task, seconds: UInt) -> int:
     """alarm(2): send SIGALRM after some seconds."""
+    task.process.signals.collect(task)  # what has ended before this call is no longer to be changed by it
     left, _ = task.process.timers.setitimer(ITIMER_REAL, seconds * NSEC_PER_SEC, 0)
     whole, part = divmod(left, NSEC_PER_SEC)
     # Rounded, but an alarm that is set is never 0 (alarm_setitimer()).
@@ -357,6 +360,7 @@ def _put_itimerval(task: Task, address: int, left: int, interval: int) -> None:
 def getitimer(task: Task, which: ItimerWhich, value: ItimervalOutPtr) -> int:
     """getitimer(2): the state of an interval timer."""
     _check_which(which)
+    task.process.signals.collect(task)
     _put_itimerval(task, value, *task.process.timers.getitimer(which))
     return 0
 
@@ -369,6 +373,7 @@ def setitimer(task: Task, which: ItimerWhich, value: ItimervalPtr, ovalue: Itime
         interval_sec, interval_usec, sec, usec = task.mem.unpack(Itimerval.struct, value)
         left, interval = _timeval(sec, usec), _timeval(interval_sec, interval_usec)
     _check_which(which)
+    task.process.signals.collect(task)
     old = task.process.timers.setitimer(which, left, interval)
     if ovalue:
         _put_itimerval(task, ovalue, *old)
@@ -413,7 +418,7 @@ def _timer_clock(task: Task, clockid: int) -> int:
         if clockid not in _CLOCKS:
             raise LinuxError(EINVAL)
         return clockid
-    if clockid & 7 == CLOCKFD or ~(clockid >> 3) not in (0, task.pid):
+    if clockid & 3 == CLOCKFD or ~(clockid >> 3) not in (0, task.pid):
         raise LinuxError(EINVAL)
     return CLOCK_THREAD_CPUTIME_ID if clockid & CPUCLOCK_PERTHREAD_MASK else CLOCK_PROCESS_CPUTIME_ID
 
@@ -430,6 +435,7 @@ def timer_settime(
         if seconds < 0 or not 0 <= nanoseconds < NSEC_PER_SEC:
             raise LinuxError(EINVAL)
     timer = task.process.timers.get(timerid)
+    task.process.signals.collect(task)
     old = timer.get()
     timer.set(
         min(sec * NSEC_PER_SEC + nsec, _KTIME_MAX),
@@ -448,7 +454,9 @@ def _put_itimerspec(task: Task, address: int, left: int, interval: int) -> None:
 @syscall
 def timer_gettime(task: Task, timerid: Int, curr_value: ItimerspecOutPtr) -> int:
     """timer_gettime(2): the state of a timer."""
-    _put_itimerspec(task, curr_value, *task.process.timers.get(timerid).get())
+    timer = task.process.timers.get(timerid)
+    task.process.signals.collect(task)
+    _put_itimerspec(task, curr_value, *timer.get())
     return 0
 
 
