@@ -69,7 +69,7 @@ class Files(Protocol):
 
     def reopen(self, fd: int, flags: int) -> int:
         """A new open file description of the same file. Without caps.proc_fd: a dup, if it allows flags' access mode,
-        else ELOOP."""
+        else EACCES."""
 
     def fd_path(self, fd: int) -> bytes | None:
         """Where the host says the file is (Linux appends " (deleted)"), None if it cannot tell."""
@@ -82,8 +82,11 @@ class Files(Protocol):
         """preadv2(2): offset -1 is the file position. EOPNOTSUPP for RWF_* flags that the host lacks."""
 
     def preadv_nowait(self, fd: int, views: Sequence[Buffer]) -> int:
-        """Read what is there at the file position, never wait. EAGAIN: nothing yet; EOPNOTSUPP: this kind of file
-        cannot promise it (poll first, then readv)."""
+        """Read what is there at the file position, never wait. LinuxError EAGAIN if that is nothing yet.
+
+        For pipes, sockets, terminals, devices. A regular file never waits long and is always ready: use readv()
+        (RWF_NOWAIT would answer EAGAIN for what is not in the page cache).
+        """
 
     def write(self, fd: int, data: Data) -> int: ...
     def writev(self, fd: int, views: Sequence[Data]) -> int: ...
@@ -219,7 +222,8 @@ class Procs(Protocol):
         """(pid, wait status in Linux' encoding, usage); pid 0 with WNOHANG and nothing to report. Waits otherwise."""
 
     def waitid(self, idtype: int, id: int, options: int) -> tuple[WaitInfo, Rusage]:
-        """P_ALL 0, P_PID 1, P_PGID 2, P_PIDFD 3. Waits without WNOHANG. EINVAL for options that the host lacks."""
+        """P_ALL 0, P_PID 1, P_PGID 2, P_PIDFD 3. Waits without WNOHANG. EINVAL for options that the host lacks (see
+        caps.waitid). The usage is zero where the host does not tell it: posix, for a child that is not reaped."""
 
     def kill(self, pid: int, sig: int) -> None:
         """EINVAL for a signal that the host does not have."""
@@ -230,7 +234,7 @@ class Procs(Protocol):
         caps.sigqueue."""
 
     def pidfd_open(self, pid: int, flags: int = 0) -> int:
-        """ENOSYS without caps.waitid."""
+        """ENOSYS without caps.pidfd."""
 
     def setpgid(self, pid: int, pgid: int) -> None: ...
     def getpgid(self, pid: int) -> int: ...

@@ -185,6 +185,7 @@ class Caps:
     ofd_locks: bool  # F_OFD_* in fcntl_lock(); else EINVAL
     seals: bool  # memfd_create() with MFD_ALLOW_SEALING
     sigqueue: bool  # sigqueue(), real-time signals and the full Siginfo from collect()
-    waitid: bool  # waitid() with WNOWAIT, and pidfd_open()
+    waitid: bool  # waitid() with WNOWAIT or without WEXITED; else EINVAL
+    pidfd: bool  # pidfd_open(); else ENOSYS
     abstract_sockets: bool  # AF_UNIX names that start with NUL
     ioctl_passthrough: bool  # ioctl requests have Linux' numbers here

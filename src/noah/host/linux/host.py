@@ -39,6 +39,7 @@ def make() -> Host:
             seals=True,
             sigqueue=True,
             waitid=True,
+            pidfd=True,
             abstract_sockets=True,
             ioctl_passthrough=True,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from typing import Final
 
 from noah.host.api import Host
@@ -25,7 +26,8 @@ CAPS: Final = Caps(
     ofd_locks=hasattr(fcntl, "F_OFD_SETLK"),
     seals=False,
     sigqueue=False,
-    waitid=False,
+    waitid=hasattr(os, "waitid"),
+    pidfd=False,
     abstract_sockets=False,
     ioctl_passthrough=False,
 )

@@ -82,11 +82,13 @@ class PosixPaths:
             raise from_host(error) from None
 
     def fstatat(self, dirfd: int, path: bytes, flags: int = 0) -> Stat:
-        if not path and flags & linux.AT_EMPTY_PATH and dirfd != linux.AT_FDCWD:
-            return self.fstat(dirfd)
+        if not path and flags & linux.AT_EMPTY_PATH:
+            if dirfd != linux.AT_FDCWD:
+                return self.fstat(dirfd)
+            path = b"."
         try:
             follow = not flags & linux.AT_SYMLINK_NOFOLLOW
-            return _stat(os.stat(path or b".", dir_fd=at(dirfd), follow_symlinks=follow))
+            return _stat(os.stat(path, dir_fd=at(dirfd), follow_symlinks=follow))
         except OSError as error:
             raise from_host(error) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource as host_resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from noah.abi import wait
 from noah.abi.errno import EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.host.errnos import from_host
 from noah.host.posix.libc import LIBC, SIG_DFL
-from noah.host.signums import TO_HOST, host_signal, linux_status
+from noah.host.signums import TO_HOST, host_signal, linux_signal, linux_status
 from noah.host.tables import Flags, Numbers, named
 from noah.host.values import Rusage, Sysinfo, Utsname, WaitInfo
 
@@ -27,6 +28,9 @@ RESOURCES: Final = Numbers(named(linux_resource, "RLIMIT_"), named(host_resource
 _WHO: Final = Numbers(named(linux_resource, "RUSAGE_"), named(host_resource, "RUSAGE_"))
 _WAIT: Final = Flags(
     {"WNOHANG": wait.WNOHANG, "WUNTRACED": wait.WUNTRACED, "WCONTINUED": wait.WCONTINUED}, named(os, "W")
+)
+_WAITID: Final = Flags(
+    {name: getattr(wait, name) for name in ("WNOHANG", "WEXITED", "WSTOPPED", "WCONTINUED", "WNOWAIT")}, named(os, "W")
 )
 _PRIORITY: Final = Numbers(
     named(linux_resource, "PRIO_P") | {"PRIO_USER": linux_resource.PRIO_USER}, named(os, "PRIO_")
@@ -71,12 +75,29 @@ class PosixProcs:
         return found, linux_status(status) if found else 0, rusage(usage)
 
     def waitid(self, idtype: int, id: int, options: int) -> tuple[WaitInfo, Rusage]:
-        """By way of wait4(), which always takes a child that exited, and reaps it."""
-        if not options & wait.WEXITED or options & wait.WNOWAIT or idtype not in (wait.P_ALL, wait.P_PID, wait.P_PGID):
-            raise LinuxError(EINVAL, "waitid without WEXITED or with WNOWAIT needs Linux")
+        """By way of wait4(), which tells the usage, if it may take a child that exited, and reap it."""
+        if idtype not in (wait.P_ALL, wait.P_PID, wait.P_PGID):
+            raise LinuxError(EINVAL, "no pidfds on this host")
+        if not options & wait.WEXITED or options & wait.WNOWAIT:
+            return self._waitid(idtype, id, options), Rusage()
         pid = -1 if idtype == wait.P_ALL else id if idtype == wait.P_PID else -id
         pid, status, usage = self.wait4(pid, options & ~wait.WEXITED)
         return (wait_info(pid, status) if pid else WaitInfo()), usage
+
+    def _waitid(self, idtype: int, id: int, options: int) -> WaitInfo:
+        if sys.platform == "darwin" and sys.version_info < (3, 13):
+            raise LinuxError(EINVAL, "Python has no waitid here")
+        if options & ~_WAITID.known:
+            raise LinuxError(EINVAL)
+        try:
+            info = os.waitid((os.P_ALL, os.P_PID, os.P_PGID)[idtype], id, _WAITID.to_host(options))
+        except OSError as error:
+            raise from_host(error) from None
+        if info is None:
+            return WaitInfo()
+        # The CLD_* codes have the same numbers everywhere.
+        status = info.si_status if info.si_code == linux_signal_numbers.CLD_EXITED else linux_signal(info.si_status)
+        return WaitInfo(info.si_pid, info.si_uid, info.si_code, status)
 
     def kill(self, pid: int, sig: int) -> None:
         number = host_signal(sig)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,6 +125,10 @@ class PosixSockets:
                 family = sock.family
         except OSError as error:
             raise from_host(error) from None
+        for level, kind, data in control:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                for received in array("i", data[: len(data) & ~3]):
+                    os.set_inheritable(received, False)
         back = {theirs: ours for ours, theirs in _LEVELS.items()}
         return Received(
             length,
