@@ -460,12 +460,12 @@ class KvmVcpu:
         """Fetch what only the owner of the vCPU can: a forked child cannot use its parent's KVM descriptors."""
         xsave = bytearray(4096)
         ioctl(self._fd, _GET_XSAVE, xsave)
-        self._saved = self._get_sregs(), xsave
+        # The registers too: the parent goes on in the very page that the child still sees.
+        self._saved = self._get_sregs(), xsave, array("Q", [self.regs[index] for index in range(COUNT)])
 
     def after_fork(self) -> None:
         """In a forked child: the same registers on a vCPU of this process' own VM, in user mode."""
-        regs = array("Q", [self.regs[index] for index in range(COUNT)])
-        sregs, xsave = self._saved
+        sregs, xsave, regs = self._saved
         sregs[_CS : _CS + 24] = _USER_CODE_SEGMENT
         sregs[_SS : _SS + 24] = _USER_DATA_SEGMENT
         self.close()
