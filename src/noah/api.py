@@ -39,6 +39,7 @@ HANDLER_MODULES: Final = (
     "fcntl",
     "file",
     "fileat",
+    "futex",
     "dir",
     "ioctl",
     "link",
