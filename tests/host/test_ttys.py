@@ -56,7 +56,7 @@ def test_modes_of_a_fresh_terminal(host: Host, pair: tuple[int, int]) -> None:
 
 
 def test_raw_mode_and_back(host: Host, pair: tuple[int, int]) -> None:
-    ttys, (master, slave) = host.ttys, pair
+    ttys, (_, slave) = host.ttys, pair
     before = ttys.tcgetattr(slave)
     cc = bytearray(before.cc)
     cc[t.VMIN], cc[t.VTIME], cc[t.VINTR], cc[t.VSTART] = 1, 0, 28, 0
@@ -98,7 +98,7 @@ def test_window_size(host: Host, pair: tuple[int, int]) -> None:
 
 
 def test_queues(host: Host, pair: tuple[int, int]) -> None:
-    ttys, (master, slave) = host.ttys, pair
+    ttys, (_, slave) = host.ttys, pair
     type_in(host, pair, b"abc\n")
     assert ttys.inq(slave) == 4
     assert host.files.ioctl_fionread(slave) == 4

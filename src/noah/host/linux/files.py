@@ -19,7 +19,7 @@ from noah.host.errnos import from_host
 from noah.host.linux.kernel import syscall
 from noah.host.openflags import ALWAYS, OPEN
 from noah.host.posix.files import PosixFiles
-from noah.host.posix.paths import Times, plain
+from noah.host.posix.paths import Times, plain, stat_fields
 from noah.host.values import TIME_NOW, TIME_OMIT, Stat, Statfs, Statx
 
 if TYPE_CHECKING:
@@ -206,27 +206,9 @@ class LinuxFiles(PosixFiles):
 
     def fstat(self, fd: int) -> Stat:
         try:
-            s = os.fstat(fd)
+            return _make(Stat, stat_fields(os.fstat(fd)))
         except OSError as error:
             raise from_host(error) from None
-        return _make(
-            Stat,
-            (
-                s.st_dev,
-                s.st_ino,
-                s.st_mode,
-                s.st_nlink,
-                s.st_uid,
-                s.st_gid,
-                s.st_rdev,
-                s.st_size,
-                s.st_blksize,
-                s.st_blocks,
-                s.st_atime_ns,
-                s.st_mtime_ns,
-                s.st_ctime_ns,
-            ),
-        )
 
     def fstatat(self, dirfd: int, path: bytes, flags: int = 0) -> Stat:
         if not path and flags & linux.AT_EMPTY_PATH:
@@ -234,27 +216,10 @@ class LinuxFiles(PosixFiles):
                 return self.fstat(dirfd)
             path = b"."
         try:
-            s = os.stat(path, dir_fd=dirfd, follow_symlinks=not flags & linux.AT_SYMLINK_NOFOLLOW)
+            follow = not flags & linux.AT_SYMLINK_NOFOLLOW
+            return _make(Stat, stat_fields(os.stat(path, dir_fd=dirfd, follow_symlinks=follow)))
         except OSError as error:
             raise from_host(error) from None
-        return _make(
-            Stat,
-            (
-                s.st_dev,
-                s.st_ino,
-                s.st_mode,
-                s.st_nlink,
-                s.st_uid,
-                s.st_gid,
-                s.st_rdev,
-                s.st_size,
-                s.st_blksize,
-                s.st_blocks,
-                s.st_atime_ns,
-                s.st_mtime_ns,
-                s.st_ctime_ns,
-            ),
-        )
 
     def statx(self, dirfd: int, path: bytes, flags: int, mask: int) -> Statx:
         buffer = ctypes.create_string_buffer(_STATX.size)
@@ -268,6 +233,8 @@ class LinuxFiles(PosixFiles):
         return Statfs(*_STATFS.unpack(buffer))
 
     def faccessat(self, dirfd: int, path: bytes, mode: int, flags: int = 0) -> None:
+        if not flags and os.access(path, mode, dir_fd=dirfd):  # the fast way, which does not tell why not
+            return
         try:
             syscall("faccessat2", dirfd, path, mode, flags)
         except LinuxError as error:
