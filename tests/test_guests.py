@@ -13,16 +13,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import build  # tests/guests/build.py
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "guests"))
-import build
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOAH: Final = os.environ.get("NOAH", str(ROOT / ".venv/bin/noah"))
@@ -201,6 +198,7 @@ def kvm_trouble() -> str:
 
 
 @pytest.mark.guest
+@pytest.mark.timeout(7 * TIMEOUT)  # the runs of all cases happen in whichever test comes first
 @pytest.mark.parametrize(("name", "case", "target"), list(collect()))
 def test_case(name: str, case: str, target: Target) -> None:
     if not build.available(target.variant):
