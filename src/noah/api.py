@@ -25,6 +25,7 @@ from noah.kernel.task import Process, Task
 from noah.kernel.timers import Timers
 from noah.loader.elf import read_at
 from noah.loader.execve import execve, open_program, parse_script
+from noah.loader.vdso import vdso_for
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import apply_limit
 from noah.vfs.credentials import Credentials
@@ -145,6 +146,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process = Process(host, machine, ARCHES[arch], Box(host), creds, boot.fds, fs)
     process.signals = SignalState(process)
     process.timers = Timers(process)
+    process.vdso = vdso_for(machine)
     process.on_bug = default_bug_report
     process.box.add(process.pid)
     vcpu = machine.new_vcpu()
