@@ -10,6 +10,7 @@ from noah.abi.fcntl import (
     DT_DIR,
     O_ACCMODE,
     O_DIRECTORY,
+    O_LARGEFILE,
     O_NOFOLLOW,
     O_NONBLOCK,
     O_PATH,
@@ -21,12 +22,14 @@ from noah.abi.fcntl import (
     SETFL_MASK,
     SPLICE_F_NONBLOCK,
 )
+from noah.abi.ioctl import FIONREAD
 from noah.abi.poll import POLLIN
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from noah.abi.signal import SIGXFSZ
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.fs.handle import Handle, HostFile
+from noah.fs.hostioctl import host_ioctl
 from noah.fs.stream import DeviceFile, StreamFile
 from noah.fs.tty import TtyFile
 from noah.mm.vma import MappedFile
@@ -102,11 +105,18 @@ class RegularFile(HostFile):
 
     def get_flags(self) -> int:
         """O_NONBLOCK means nothing here, so the guest's own word for it is kept (see open_host())."""
-        return self.files.get_flags(self.fd) & ~O_NONBLOCK | self.flags & (O_NONBLOCK | O_NOFOLLOW)
+        return self.files.get_flags(self.fd) & ~O_NONBLOCK | self.flags & (O_NONBLOCK | O_NOFOLLOW | O_LARGEFILE)
 
     def set_flags(self, flags: int) -> None:
         self.files.set_flags(self.fd, flags)
         self.flags = self.flags & ~SETFL_MASK | flags
+
+    def ioctl(self, caller: Caller, request: int, argument: int) -> int:
+        if request == FIONREAD:
+            left = self.stat().size - self.files.lseek(self.fd, 0, SEEK_CUR)
+            caller.mem.write_u32(argument, max(0, left))
+            return 0
+        return host_ioctl(self, caller, request, argument)
 
     def mapped(self, *, writable: bool) -> MappedFile | None:
         files = self.files
@@ -171,6 +181,9 @@ class DirectoryFile(HostFile):
 
     def sync(self, *, data_only: bool = False) -> None:
         self.files.fsync(self.fd)
+
+    def ioctl(self, caller: Caller, request: int, argument: int) -> int:
+        return host_ioctl(self, caller, request, argument)
 
     def set_flags(self, flags: int) -> None:
         self.flags = self.flags & ~SETFL_MASK | flags

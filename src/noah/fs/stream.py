@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.errno import EAGAIN, EBADF, EOPNOTSUPP, EPIPE, LinuxError
 from noah.abi.fcntl import (
     O_ACCMODE,
+    O_LARGEFILE,
     O_NONBLOCK,
     O_RDONLY,
     O_WRONLY,
     SETFL_MASK,
 )
+from noah.abi.ioctl import FIONREAD
 from noah.abi.poll import POLLIN, POLLOUT
 from noah.abi.signal import SIGPIPE
 from noah.fs.handle import Handle, HostFile
+from noah.fs.hostioctl import host_ioctl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,11 +116,17 @@ class StreamFile(HostFile):
                     raise
 
     def get_flags(self) -> int:
-        return self.files.get_flags(self.fd)
+        return self.files.get_flags(self.fd) | self.flags & O_LARGEFILE
 
     def set_flags(self, flags: int) -> None:
         self.files.set_flags(self.fd, flags)
         self.flags = self.flags & ~SETFL_MASK | flags
+
+    def ioctl(self, caller: Caller, request: int, argument: int) -> int:
+        if request == FIONREAD:
+            caller.mem.write_u32(argument, self.files.ioctl_fionread(self.fd))
+            return 0
+        return host_ioctl(self, caller, request, argument)
 
 
 class DeviceFile(StreamFile):

@@ -301,3 +301,5 @@ _IOCTLS: Final[dict[int, Callable[[TtyFile, Caller, int], int]]] = {
     cmd.TIOCGPTPEER: _open_peer,
     cmd.TIOCSTI: _refuse,
 }
+KNOWN: Final = frozenset(_IOCTLS)
+"""For anything but a terminal ENOTTY is the right answer to these."""

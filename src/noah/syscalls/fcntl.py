@@ -7,20 +7,27 @@ from noah.abi.errno import EBADF, EINVAL, LinuxError
 from noah.abi.fcntl import (
     CLOSE_RANGE_CLOEXEC,
     CLOSE_RANGE_UNSHARE,
+    F_ADD_SEALS,
     F_DUPFD,
     F_DUPFD_CLOEXEC,
+    F_DUPFD_QUERY,
+    F_GET_SEALS,
     F_GETFD,
     F_GETFL,
+    F_GETLEASE,
+    F_GETPIPE_SZ,
     F_SETFD,
     F_SETFL,
+    F_SETPIPE_SZ,
+    F_UNLCK,
     FD_CLOEXEC,
     O_CLOEXEC,
-    O_LARGEFILE,
     O_PATH,
     SETFL_MASK,
 )
-from noah.abi.kinds import CloseRangeFlags, Fd, FcntlArg, FcntlCmd, OpenFlags, UInt
+from noah.abi.kinds import CloseRangeFlags, FcntlArg, FcntlCmd, Fd, OpenFlags, UInt
 from noah.kernel.task import Task
+from noah.syscalls.lock import LOCK_COMMANDS, record_lock
 from noah.syscalls.paths import check_flags
 from noah.syscalls.registry import syscall
 
@@ -91,9 +98,31 @@ def fcntl(task: Task, fd: Fd, cmd: FcntlCmd, arg: FcntlArg) -> int:
         return 0
     abi = ABIS[task.process.arch.name]
     if cmd == F_GETFL:
-        flags = file.get_flags()
-        return abi.open_flags(flags if flags & O_PATH else flags | O_LARGEFILE)
+        return abi.open_flags(file.get_flags())
     if cmd == F_SETFL:
         file.set_flags(abi.open_flags(arg & 0xFFFF_FFFF) & SETFL_MASK)
         return 0
+    if cmd in LOCK_COMMANDS:
+        return record_lock(task, file, cmd, arg)
+    if cmd == F_DUPFD_QUERY:
+        return int(fds.get(arg & 0xFFFF_FFFF) is file)
+    if cmd == F_GETLEASE:
+        return F_UNLCK
+    if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ, F_GET_SEALS, F_ADD_SEALS):
+        if file.poll_fd < 0:
+            raise LinuxError(EBADF if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ) else EINVAL)
+        return _host_command(task, file.poll_fd, cmd, arg & 0xFFFF_FFFF)
+    task.process.missing(f"fcntl: command {cmd}")
     raise LinuxError(EINVAL)
+
+
+def _host_command(task: Task, fd: int, cmd: int, arg: int) -> int:
+    files = task.host.files
+    if cmd == F_GETPIPE_SZ:
+        return files.get_pipe_size(fd)
+    if cmd == F_SETPIPE_SZ:
+        return files.set_pipe_size(fd, min(arg, 1 << 31))
+    if cmd == F_GET_SEALS:
+        return files.get_seals(fd)
+    files.add_seals(fd, arg)
+    return 0

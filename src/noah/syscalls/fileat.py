@@ -1,15 +1,19 @@
-"""Opening files: open(2), openat2(2)."""
+"""Opening files: open(2), openat2(2), memfd_create(2)."""
 
 from __future__ import annotations
 
 from noah.abi.arch import ABIS
-from noah.abi.errno import E2BIG, EAGAIN, EINVAL, LinuxError
+from noah.abi.errno import E2BIG, EAGAIN, EINVAL, ENAMETOOLONG, EOPNOTSUPP, LinuxError
 from noah.abi.fcntl import (
+    AT_EMPTY_PATH,
     AT_FDCWD,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
     O_ACCMODE,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
+    O_LARGEFILE,
     O_NOFOLLOW,
     O_PATH,
     O_TMPFILE,
@@ -23,13 +27,17 @@ from noah.abi.fcntl import (
     RESOLVE_NO_XDEV,
     VALID_OPEN_FLAGS,
 )
-from noah.abi.kinds import DirFd, Mode, OpenFlags, OpenHowPtr, Path, Size
+from noah.abi.kinds import Addr, AtFlags, DirFd, IntOutPtr, MemfdFlags, Mode, OpenFlags, OpenHowPtr, Path, Size, Str
+from noah.abi.mman import MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL
 from noah.abi.structs import OpenHow
+from noah.fs.memfd import make_memory_file
 from noah.kernel.task import Task
-from noah.syscalls.paths import read_path
+from noah.syscalls.paths import check_flags, place_at, read_path
 from noah.syscalls.registry import syscall
 
 _PATH_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+_O_TMPFILE = O_TMPFILE & ~O_DIRECTORY
+_MEMFD_NAME = 250  # with its NUL (mm/memfd.c)
 _RESOLVE = (
     RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED
 )
@@ -39,12 +47,13 @@ def _open(task: Task, dirfd: int, path: int, flags: int, mode: int, resolve: int
     """flags as Noah has them inside, unknown bits cleared."""
     if flags & O_PATH:
         flags &= _PATH_FLAGS
-    elif flags & O_TMPFILE == O_TMPFILE:
-        if not flags & O_ACCMODE or flags & O_CREAT:
-            raise LinuxError(EINVAL)
-    elif flags & (O_TMPFILE & ~O_DIRECTORY) or flags & (O_CREAT | O_DIRECTORY) == O_CREAT | O_DIRECTORY:
-        # __O_TMPFILE alone; O_CREAT | O_DIRECTORY since v6.4 (43b450632676)
-        raise LinuxError(EINVAL)
+    else:
+        if flags & _O_TMPFILE:
+            if flags & O_TMPFILE != O_TMPFILE or not flags & O_ACCMODE or flags & O_CREAT:
+                raise LinuxError(EINVAL)
+        elif flags & (O_CREAT | O_DIRECTORY) == O_CREAT | O_DIRECTORY:
+            raise LinuxError(EINVAL)  # since v6.4 (43b450632676)
+        flags |= O_LARGEFILE
     file = task.fs.open(task, dirfd, read_path(task, path), flags, mode, resolve=resolve)
     return task.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
 
@@ -93,3 +102,26 @@ def openat2(task: Task, dirfd: DirFd, path: Path, how: OpenHowPtr, size: Size) -
     if resolve & RESOLVE_CACHED:
         raise LinuxError(EAGAIN)  # nothing is known to be cached
     return _open(task, dirfd, path, flags, mode, resolve)
+
+
+@syscall
+def memfd_create(task: Task, name: Str, flags: MemfdFlags) -> int:
+    """memfd_create(2): an anonymous file in memory."""
+    check_flags(flags, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC)
+    if flags & MFD_EXEC and flags & MFD_NOEXEC_SEAL:
+        raise LinuxError(EINVAL)
+    try:
+        text = task.mem.string(name, _MEMFD_NAME)
+    except LinuxError as error:
+        raise LinuxError(EINVAL if error.errno == ENAMETOOLONG else error.errno) from None
+    file = make_memory_file(task, text, flags & ~MFD_CLOEXEC)
+    return task.fds.install(file, cloexec=bool(flags & MFD_CLOEXEC))
+
+
+@syscall
+def name_to_handle_at(task: Task, dirfd: DirFd, path: Path, handle: Addr, mount_id: IntOutPtr, flags: AtFlags) -> int:
+    """open_by_handle_at(2): there are no file handles here, as on a file system that cannot make them."""
+    place_at(
+        task, dirfd, path, flags & AT_EMPTY_PATH | (0 if flags & AT_SYMLINK_FOLLOW else AT_SYMLINK_NOFOLLOW)
+    ).stat()
+    raise LinuxError(EOPNOTSUPP)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from noah.abi import ioctl as cmd
+from noah.abi.errno import ENOTTY, LinuxError
 from noah.abi.fcntl import O_NONBLOCK, SETFL_MASK
 from noah.abi.kinds import Fd, IoctlArg, IoctlCmd
+from noah.fs import hostioctl, tty
 from noah.kernel.task import Task
 from noah.syscalls.paths import file_of
 from noah.syscalls.registry import syscall
+
+_KNOWN = hostioctl.KNOWN | tty.KNOWN
+_NAMES = {value: name for name, value in vars(cmd).items() if name.isupper() and isinstance(value, int)}
 
 
 @syscall
@@ -25,4 +30,9 @@ def ioctl(task: Task, fd: Fd, request: IoctlCmd, arg: IoctlArg) -> int:
         flags = file.get_flags() & SETFL_MASK
         file.set_flags(flags | O_NONBLOCK if on else flags & ~O_NONBLOCK)
         return 0
-    return file.ioctl(task, request, arg)
+    try:
+        return file.ioctl(task, request, arg)
+    except LinuxError as error:
+        if error.errno == ENOTTY and request not in _KNOWN:
+            task.process.missing(f"ioctl {_NAMES.get(request, hex(request))}")
+        raise
