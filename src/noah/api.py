@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY
@@ -36,6 +36,7 @@ from noah.vm.api import EngineError
 from noah.vm.select import make_machine
 
 HANDLER_MODULES: Final = (
+    "attributes",
     "credentials",
     "fcntl",
     "file",
@@ -70,10 +71,20 @@ class StartError(Exception):
         self.status = status
 
 
+class Tracer(Protocol):
+    """What watches system calls: noah.trace has two."""
+
+    def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
+        """Wrap the dispatch table of the first process; its children inherit what is returned."""
+
+    def started(self, task: Task, path: bytes, argv: Sequence[bytes], environ: Sequence[bytes]) -> None:
+        """The first program is loaded and about to run."""
+
+
 class Options:
     """What `run` may be told. Paths are bytes; guest paths are absolute."""
 
-    __slots__ = ("cwd", "engine", "environ", "host", "on_missing", "root", "tracer", "user", "volumes")
+    __slots__ = ("cwd", "engine", "environ", "host", "on_bug", "on_missing", "root", "tracer", "user", "volumes")
 
     def __init__(self) -> None:
         self.root = b"/"
@@ -83,8 +94,9 @@ class Options:
         self.user: bytes = b""
         self.engine = "auto"
         self.host = "auto"
-        self.tracer: Callable[[Process, list[Stub]], list[Stub]] | None = None
-        self.on_missing: Callable[[str], None] | None = None
+        self.tracer: Tracer | None = None
+        self.on_missing: Callable[[Process, str], None] | None = None
+        self.on_bug: Callable[[Process, str], None] | None = None
 
 
 def load_handlers() -> None:
@@ -103,12 +115,13 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
     host.signals.block_all()
     task, name, environ = _prepare(host, argv, options)
     process = task.process
-    missing = Missing(process.missing)
+    missing = Missing(_reporter(process, options.on_missing) or process.missing)
+    process.on_bug = _reporter(process, options.on_bug) or process.on_bug
     load_handlers()
     table = build_table(process.arch.name, missing)
     process.missing = missing.note
     if options.tracer is not None:
-        table = options.tracer(process, table)
+        table = options.tracer.attach(process, table)
     try:
         execve(task, AT_FDCWD, name, list(argv), environ)
     except LinuxError as error:
@@ -117,9 +130,15 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
         end(task, how)
     except Started:
         pass
+    if options.tracer is not None:
+        options.tracer.started(task, name, argv, environ)
     gc.collect()
     gc.freeze()  # a forked child need not copy pages just to scan them
     run(task, table)
+
+
+def _reporter(process: Process, report: Callable[[Process, str], None] | None) -> Callable[[str], None] | None:
+    return None if report is None else lambda text: report(process, text)
 
 
 def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task, bytes, list[bytes]]:

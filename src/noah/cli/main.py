@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--host", default="auto")
     run.add_argument("-w", "--workdir")
     run.add_argument("-e", "--env", action="append", default=[])
+    run.add_argument("--strace", nargs="?", const="")
     run.add_argument("program", nargs=argparse.REMAINDER)
     return parser
 
@@ -44,6 +45,10 @@ def main() -> int:
         options.cwd = _bytes(arguments.workdir)
     if arguments.env:
         options.environ = dict(_bytes(item).split(b"=", 1) for item in arguments.env)  # type: ignore[misc]
+    if arguments.strace is not None:
+        from noah.trace.strace import Strace
+
+        options.tracer = Strace(_bytes(arguments.strace) or None)
     program = arguments.program
     if program and program[0] == "--":
         program = program[1:]

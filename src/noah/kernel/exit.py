@@ -20,7 +20,7 @@ def end(task: Task, how: ProcessExit) -> NoReturn:
         except LinuxError:
             pass
     if process.at_exit is not None:
-        process.at_exit()
+        process.at_exit(how)
     if how.signal:
         task.host.procs.exit_by_signal(how.signal)
     task.host.procs._exit(how.status)

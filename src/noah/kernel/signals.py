@@ -55,6 +55,8 @@ from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.kernel.task import Process, Task
     from noah.kernel.timers import PosixTimer
 
@@ -85,6 +87,7 @@ class SignalState:
         "_process",
         "actions",
         "attention",
+        "on_deliver",
         "shared",
         "trampoline",
         "trap",
@@ -105,6 +108,7 @@ class SignalState:
         self._continued = 0  # SIGCONTs so far
         self.attention = 0
         """Not 0 if deliver() may have something to do."""
+        self.on_deliver: Callable[[Task, Siginfo], None] | None = None  # a tracer
         self.trap = (0, 0, 0)
         """The last exception: number, error code, address; signal frames show it."""
         self.trampoline = 0
@@ -334,6 +338,8 @@ class SignalState:
                 break
             signo = info.signo
             action = self.actions[signo]
+            if self.on_deliver is not None:
+                self.on_deliver(task, info)
             if action[0] == SIG_IGN:
                 continue
             if action[0] == SIG_DFL:

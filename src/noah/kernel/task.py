@@ -13,6 +13,7 @@ from noah.abi.elf import AT_SYSINFO_EHDR
 from noah.abi.errno import ERESTARTSYS, LinuxError
 from noah.host.api import Host
 from noah.kernel.box import Box
+from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
 from noah.mm.space import AddressSpace
 from noah.vfs.credentials import Credentials
@@ -113,7 +114,7 @@ class Process:
         self.vdso: Vdso | None = None
         self.host_faults = 0  # in a row: see kernel.run
         self.before_fork: Callable[[], None] = _nothing
-        self.at_exit: Callable[[], None] | None = None  # a front end's last words (trace files)
+        self.at_exit: Callable[[ProcessExit], None] | None = None  # a front end's last words (trace files)
         self.missing: Callable[[str], None] = _ignore  # names what a program asked for and did not get
         self.on_bug: Callable[[str], None] = _ignore
 

@@ -1,0 +1,113 @@
+"""Calls and results whose form is their own: what strace(1) does not write by the kinds of the arguments alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from noah.abi import fcntl
+from noah.abi.fcntl import O_CREAT, O_TMPFILE
+from noah.abi.names import TABLES, flags, octal
+from noah.abi.sched import CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS
+from noah.trace.arguments import fd_set
+from noah.trace.text import pointer
+
+if TYPE_CHECKING:
+    from noah.trace.call import Call, Show
+
+
+def _mode_of_new_file(call: Call, index: int) -> str | None:
+    wanted = call.named("flags")
+    return octal(call.values[index]) if wanted & O_CREAT or wanted & O_TMPFILE == O_TMPFILE else None
+
+
+def _hex(call: Call, index: int) -> str:
+    return hex(call.values[index]) if call.values[index] else "0"
+
+
+def _clone(call: Call, index: int) -> str:
+    what, stack, parent_tid, child_tid, tls = call.values
+    if call.task.process.arch.name == "aarch64":
+        child_tid, tls = tls, child_tid
+    text = f"child_stack={pointer(stack)}, flags={flags(TABLES['clone_flags'], what)}"
+    if what & CLONE_PARENT_SETTID:
+        text += f", parent_tid={pointer(parent_tid)}"
+    if what & CLONE_SETTLS:
+        text += f", tls={tls:#x}"
+    if what & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID):
+        text += f", child_tidptr={pointer(child_tid)}"
+    return text
+
+
+def _left_out(call: Call, index: int) -> None:
+    return None
+
+
+def _random(call: Call, index: int) -> str:
+    raw = call.mem.read(call.values[index], min(call.result, 32))
+    return '"' + "".join(f"\\x{byte:02x}" for byte in raw) + '"' + ("..." if call.result > 32 else "")
+
+
+OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
+    ("open", 2): _mode_of_new_file,
+    ("openat", 3): _mode_of_new_file,
+    ("mmap", 5): _hex,
+    ("rseq", 1): _hex,
+    ("clone", 0): _clone,
+    **{("clone", index): _left_out for index in range(1, 5)},
+    ("getrandom", 0): _random,
+}
+"""By name and index of the argument."""
+
+
+# -- results
+
+
+def _hex_result(call: Call) -> str:
+    return hex(call.result) if call.result else "0"
+
+
+def _octal_result(call: Call) -> str:
+    return octal(call.result)
+
+
+def _fcntl_result(call: Call) -> str:
+    command, result = call.values[1], call.result
+    if command == fcntl.F_GETFL:
+        return f"{result:#x} (flags {flags(TABLES['open_flags'], result)})"
+    if command == fcntl.F_GETFD and result:
+        return f"{result:#x} (flags {flags(TABLES['fd_flags'], result)})"
+    if command == fcntl.F_GET_SEALS:
+        return f"{result:#x} (seals {flags(TABLES['seal_flags'], result)})"
+    return str(result)
+
+
+def _poll_result(call: Call) -> str:
+    return f"{call.result}" if call.result else "0 (Timeout)"
+
+
+def _select_result(call: Call) -> str:
+    if not call.result:
+        return "0 (Timeout)"
+    parts = []
+    for name, index in (("in", 1), ("out", 2), ("except", 3)):
+        if call.values[index]:
+            found = fd_set(call.mem, call.values[index], call.values[0])
+            if found != "[]":
+                parts.append(f"{name} {found}")
+    return f"{call.result} ({', '.join(parts)})"
+
+
+OWN_RESULTS: Final[dict[str, Callable[[Call], str]]] = {
+    "brk": _hex_result,
+    "mmap": _hex_result,
+    "mremap": _hex_result,
+    "shmat": _hex_result,
+    "umask": _octal_result,
+    "fcntl": _fcntl_result,
+    "poll": _poll_result,
+    "ppoll": _poll_result,
+    "select": _select_result,
+    "pselect6": _select_result,
+}
+"""By name; the others are decimal numbers."""

@@ -1,0 +1,57 @@
+"""Where traces go: one file for all processes of a run, a line with each write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import EAGAIN, EINTR, LinuxError
+from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_TRUNC, O_WRONLY
+from noah.abi.poll import POLLOUT
+from noah.trace.errors import TEXTS
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+
+_STDERR: Final = 2
+_AGAIN: Final = (EAGAIN, EINTR)
+
+
+class TraceError(Exception):
+    """The trace cannot be written. The text is for the user."""
+
+
+class Output:
+    """The file. It is opened once, for appending; children inherit the descriptor, so lines never mix."""
+
+    __slots__ = ("_fd", "_host", "name")
+
+    def __init__(self, host: Host, path: bytes | None) -> None:
+        """Without a path: stderr as it is now, whatever the program does with its own. Raises TraceError."""
+        self._host = host
+        self.name = "stderr" if path is None else path.decode("utf-8", "backslashreplace")
+        try:
+            if path is None:
+                self._fd = host.files.dup(_STDERR, 3)
+            else:
+                self._fd = host.files.openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o666)
+        except LinuxError as error:
+            raise TraceError(f"trace file {self.name}: {_reason(error)}") from None
+
+    def write(self, text: str) -> None:
+        """Write a line and its end. Raises TraceError."""
+        data = text.encode("utf-8", "backslashreplace") + b"\n"
+        while data:
+            try:
+                data = data[self._host.files.write(self._fd, data) :]
+            except LinuxError as error:
+                if error.errno not in _AGAIN:
+                    raise TraceError(f"trace file {self.name}: {_reason(error)}") from None
+                self._host.poller.poll([(self._fd, POLLOUT)], None, signals=False)
+
+    def close(self) -> None:
+        self._host.files.close_quietly(self._fd)
+
+
+def _reason(error: LinuxError) -> str:
+    text = TEXTS.get(error.errno, str(error))
+    return text[:1].lower() + text[1:]

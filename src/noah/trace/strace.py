@@ -1,0 +1,169 @@
+"""`--strace`: every system call with its arguments and its result, a line each, as strace(1) writes it.
+
+The tracer puts itself between the run loop and the handlers: it wraps the dispatch table. Without it nothing is paid.
+Arguments that the kernel reads are written down before the call, since execve(2) and read(2) change what is there;
+those that it fills in, after it. Guest memory is read through task.mem alone, so bad pointers are shown as numbers.
+
+Where it differs from strace(1): a call is one line, written when it returns (no `<unfinished ...>`), and a signal that
+the program ignores is not seen.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import LinuxError
+from noah.abi.kinds import INOUT, OUT
+from noah.abi.names import sigset
+from noah.kernel.control import NoReturn, ProcessExit
+from noah.syscalls.registry import DECLARATIONS, NUMBERS, Declaration, Stub
+from noah.trace.arguments import show_for
+from noah.trace.call import Call, Show
+from noah.trace.calls import OWN_ARGUMENTS, OWN_RESULTS
+from noah.trace.errors import failure
+from noah.trace.output import Output, TraceError
+from noah.trace.signals import end_line, signal_line
+from noah.trace.text import quote, shorten
+
+if TYPE_CHECKING:
+    from noah.host.values import Siginfo
+    from noah.kernel.task import Process, Task
+
+_COLUMN: Final = 40
+"""Where the results stand, unless a call is longer (strace -a)."""
+
+
+class Strace:
+    """The tracer of a run; all its processes share it."""
+
+    __slots__ = ("_output", "_path")
+
+    def __init__(self, path: bytes | None = None) -> None:
+        """`path` is a host path; None is stderr."""
+        self._path = path
+        self._output: Output | None = None
+
+    def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
+        """Open the output and wrap a dispatch table. Raises TraceError."""
+        self._output = Output(process.host, self._path)
+        process.signals.on_deliver = self._signal
+        process.at_exit = lambda how: self._line(process, end_line(how.status, how.signal))
+        traced: list[Stub] = []
+        names = {number: name for name, number in NUMBERS[process.arch.name].items()}
+        for number in range(len(table)):
+            name = names.get(number, f"syscall_{number:#x}")
+            traced.append(self._wrap(name, table, number))
+        return traced
+
+    def started(self, task: Task, path: bytes, argv: Sequence[bytes], environ: Sequence[bytes]) -> None:
+        """The first program runs. Raises TraceError when not even this line can be written."""
+        assert self._output is not None
+        words = ", ".join(shorten(word) for word in argv[:32]) + (", ..." if len(argv) > 32 else "")
+        call = f"execve({quote(path)}, [{words}], {task.vcpu.regs[task.process.arch.sp]:#x}"
+        call += f" /* {len(environ)} var{'s' * (len(environ) != 1)} */)"
+        self._output.write(f"{task.pid:<5} {call:<{_COLUMN - 7}} = 0")
+
+    def _line(self, process: Process, text: str) -> None:
+        """Write a line; if that fails, say so and trace no more."""
+        if self._output is None:
+            return
+        try:
+            self._output.write(f"{process.pid:<5} {text}")
+        except TraceError as error:
+            self._output.close()
+            self._output = None
+            process.on_bug(f"noah: {error}; tracing ends here\n")
+
+    def _signal(self, task: Task, info: Siginfo) -> None:
+        self._line(task.process, signal_line(info))
+
+    def _finish(self, task: Task, call: str, result: str) -> None:
+        self._line(task.process, f"{call:<{_COLUMN - 7}} = {result}")
+
+    def _wrap(self, name: str, table: list[Stub], number: int) -> Stub:
+        """The traced form of one entry; its printer is made when the call is first seen."""
+        printer: Printer | None = None
+
+        def traced(task: Task, *registers: int) -> int:
+            nonlocal printer
+            if printer is None:
+                printer = Printer(DECLARATIONS[name]) if name in DECLARATIONS else Printer(None)
+            pid = task.pid
+            call, before = printer.enter(task, registers)
+            try:
+                result = table[number](task, *registers)
+            except LinuxError as error:
+                text = f"{name}({printer.leave(call, before, failed=True)})"
+                self._finish(task, text, failure(error.errno, error.why))
+                raise
+            except NoReturn:
+                if task.pid == pid:  # a child does not see how its fork returns
+                    outcome = sigset(task.sigmask) if name == "rt_sigreturn" else ""
+                    arguments = f"{{mask={outcome}}}" if outcome else printer.leave(call, before, failed=True)
+                    self._finish(task, f"{name}({arguments})", "0")
+                raise
+            except ProcessExit:
+                self._finish(task, f"{name}({printer.leave(call, before, failed=True)})", "?")
+                raise
+            if call is not None:
+                call.result = result
+                call.done = True
+            text = f"{name}({printer.leave(call, before, failed=result < 0)})"
+            self._finish(task, text, failure(-result) if -4096 < result < 0 else printer.result(call, name, result))
+            return result
+
+        return traced
+
+
+class Printer:
+    """Writes the arguments of one system call."""
+
+    __slots__ = ("_declaration", "_result", "_shows")
+
+    def __init__(self, declaration: Declaration | None) -> None:
+        """None: a call that Noah does not have; its registers are all there is."""
+        self._declaration = declaration
+        self._shows: list[tuple[Show, str]] = []
+        self._result: Callable[[Call], str] | None = None
+        if declaration is not None:
+            self._result = OWN_RESULTS.get(declaration.name)
+            for index, (_, kind) in enumerate(declaration.parameters):
+                show = OWN_ARGUMENTS.get((declaration.name, index)) or show_for(kind.show)
+                self._shows.append((show, kind.direction))
+
+    def enter(self, task: Task, registers: tuple[int, ...]) -> tuple[Call | None, list[str | None]]:
+        """What is known before the call; the arguments that it fills in are None."""
+        if self._declaration is None:
+            return None, [hex(register) if register else "0" for register in registers]
+        call = Call(task, self._declaration, registers)
+        shows = enumerate(self._shows)
+        return call, ["" if way == OUT else _text(show, call, index) for index, (show, way) in shows]
+
+    def leave(self, call: Call | None, before: list[str | None], *, failed: bool) -> str:
+        """All arguments after the call."""
+        if call is not None:
+            for index, (show, way) in enumerate(self._shows):
+                if way == OUT:
+                    address = call.values[index]
+                    before[index] = _text(show, call, index) if not failed else hex(address) if address else "NULL"
+                elif way == INOUT and not failed:
+                    after = _text(show, call, index)
+                    if after != before[index]:
+                        before[index] = f"{before[index]} => {after}"
+        return ", ".join(text for text in before if text is not None)
+
+    def result(self, call: Call | None, name: str, result: int) -> str:
+        return self._result(call) if self._result is not None and call is not None else str(result)
+
+
+def _text(show: Show, call: Call, index: int) -> str | None:
+    """One argument. A mistake of the tracer is reported and changes nothing for the program."""
+    try:
+        return show(call, index)
+    except LinuxError:
+        return hex(call.values[index])
+    except Exception:
+        call.task.process.on_bug(f"noah: internal error in the tracer:\n{traceback.format_exc()}")
+        return hex(call.values[index])
