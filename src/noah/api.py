@@ -26,6 +26,7 @@ from noah.kernel.timers import Timers
 from noah.loader.elf import read_at
 from noah.loader.execve import execve, open_program, parse_script
 from noah.loader.vdso import vdso_for
+from noah.mm.user import UserMemory
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import apply_limit
 from noah.vfs.credentials import Credentials
@@ -102,8 +103,10 @@ class Options:
 def load_handlers() -> None:
     """Import every module that declares system calls."""
     for name in HANDLER_MODULES:
-        try: importlib.import_module(f"noah.syscalls.{name}")
-        except ModuleNotFoundError as e: print(e)
+        try:
+            importlib.import_module(f"noah.syscalls.{name}")
+        except ModuleNotFoundError as e:
+            print(e)
 
 
 def start(argv: Sequence[bytes], options: Options) -> NoReturn:
@@ -187,7 +190,9 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
 class _Boot:
     """A Caller before there is a task: it opens the program to see what it is made for."""
 
-    __slots__ = ("creds", "fds", "fs", "host", "mem", "pid", "process")
+    __slots__ = ("creds", "fds", "fs", "host", "mem", "pid")
+
+    mem: UserMemory  # there is none yet, and nothing that opens a file asks for it
 
     def __init__(self, host: Host, creds: Credentials, fs: FsContext, fds: FdTable) -> None:
         self.host = host
@@ -195,6 +200,16 @@ class _Boot:
         self.fs = fs
         self.pid = host.procs.getpid()
         self.fds = fds
+
+    def wait(self, fds: Sequence[tuple[int, int]], deadline_ns: int | None = None) -> list[tuple[int, int]]:
+        """A program is a regular file: opening and reading it never waits."""
+        return list(fds)
+
+    def send_signal(self, signo: int) -> None:
+        """There is no guest to signal."""
+
+    def blocks_or_ignores(self, signo: int) -> bool:
+        return True
 
 
 def _environ(host: Host, options: Options) -> dict[bytes, bytes]:
@@ -218,7 +233,7 @@ def _find(boot: _Boot, program: bytes, path: bytes) -> bytes:
     for directory in path.split(b":"):
         candidate = (directory or b".") + b"/" + program
         try:
-            open_program(boot, AT_FDCWD, candidate, 0).release()  # type: ignore[arg-type]
+            open_program(boot, AT_FDCWD, candidate, 0).release()
             return candidate
         except LinuxError as error:
             if error.errno in (EACCES, EISDIR):
@@ -235,11 +250,11 @@ def _arch_of(boot: _Boot, name: bytes) -> str:
     shown = name
     for _ in range(6):
         try:
-            file: OpenFile = open_program(boot, AT_FDCWD, name, O_RDONLY)  # type: ignore[arg-type]
+            file: OpenFile = open_program(boot, AT_FDCWD, name, O_RDONLY)
         except LinuxError as error:
             raise start_error(name, error) from None
         try:
-            head = read_at(boot, file, 0, BINPRM_BUF_SIZE)  # type: ignore[arg-type]
+            head = read_at(boot, file, 0, BINPRM_BUF_SIZE)
         finally:
             file.release()
         if not head.startswith(b"#!"):

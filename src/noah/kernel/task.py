@@ -21,8 +21,8 @@ from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
 
 if TYPE_CHECKING:
-    from noah.kernel.fork import SharedUntilExec
     from noah.kernel.arch import Arch
+    from noah.kernel.fork import SharedUntilExec
     from noah.kernel.signals import SignalState
     from noah.kernel.timers import Timers
     from noah.vm.api import Machine, Vcpu

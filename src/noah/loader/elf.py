@@ -40,7 +40,9 @@ class Segment:
         self.file_size = file_size
         self.memory_size = memory_size
         self.prot = (
-            (PROT_READ if flags & PF_R else 0) | (PROT_WRITE if flags & PF_W else 0) | (PROT_EXEC if flags & PF_X else 0)
+            (PROT_READ if flags & PF_R else 0)
+            | (PROT_WRITE if flags & PF_W else 0)
+            | (PROT_EXEC if flags & PF_X else 0)
         )
 
 

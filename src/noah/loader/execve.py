@@ -22,6 +22,7 @@ from noah.kernel.task import Task
 from noah.loader.elf import Elf, read_at
 from noah.loader.stack import StackImage, check_size
 from noah.mm.vma import MappedFile
+from noah.vfs.caller import Caller
 from noah.vfs.file import OpenFile
 from noah.vm.arena import PAGE
 
@@ -92,12 +93,12 @@ def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
     return words[0], [rest] if rest else []
 
 
-def open_program(task: Task, dirfd: int, path: bytes, flags: int) -> OpenFile:
+def open_program(caller: Caller, dirfd: int, path: bytes, flags: int) -> OpenFile:
     """Open a file to execute: a regular file with an execute permission, on a mount that allows it."""
     if flags & AT_EMPTY_PATH and not path:
-        file = task.fds.get(dirfd).place().open(task, O_RDONLY, 0)
+        file = caller.fds.get(dirfd).place().open(caller, O_RDONLY, 0)
     else:
-        file = task.fs.open(task, dirfd, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0))
+        file = caller.fs.open(caller, dirfd, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0))
     try:
         stat = file.stat()
         if stat.mode & S_IFMT != S_IFREG or not stat.mode & 0o111:
@@ -108,9 +109,7 @@ def open_program(task: Task, dirfd: int, path: bytes, flags: int) -> OpenFile:
     return file
 
 
-def execve(
-    task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0
-) -> None:
+def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0) -> None:
     """Replace the program. On return the registers are the new program's; errors leave the old one as it was."""
     process = task.process
     stack_limit = process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
@@ -263,8 +262,4 @@ def _load(task: Task, elf: Elf, file: OpenFile, base: int) -> None:
                 space.memory.write(file_end, bytes(min(mapped_end, memory_end + PAGE) - file_end))
         if memory_end > mapped_end:
             length = (memory_end + PAGE - 1 & -PAGE) - mapped_end
-            space.mmap(
-                mapped_end, length, segment.prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, None, 0
-            )
-
-
+            space.mmap(mapped_end, length, segment.prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, None, 0)

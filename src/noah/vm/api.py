@@ -75,7 +75,7 @@ class Vcpu(Protocol):
     def get_fp(self) -> bytes:
         """Floating-point and vector state as a Linux signal frame holds it.
 
-        x86-64: the XSAVE area in standard format (at least 576 bytes). aarch64: 32 x 16 bytes V0..V31, u32 FPSR, u32 FPCR.
+        x86-64: the XSAVE area in standard format (at least 576 bytes). aarch64: V0..V31, u32 FPSR, u32 FPCR.
         """
 
     def set_fp(self, state: bytes) -> None:
@@ -100,7 +100,7 @@ class Machine(Protocol):
         """Map the data pages of host_clock, the first one to this address. The code is the caller's to place."""
 
     def map(self, address: int, length: int, offset: int, prot: int) -> None:
-        """Map [address, +length) to [offset, +length) of the arena with prot. Replaces nothing: the range is unmapped."""
+        """Map [address, +length) to [offset, +length) of the arena with prot. Nothing is mapped there yet."""
 
     def protect(self, address: int, length: int, offset: int, prot: int) -> None:
         """Change the protection of pages that map() mapped to this offset; seen by every vCPU before this returns.
@@ -116,12 +116,12 @@ class Machine(Protocol):
         """Make every vCPU forget translations to this part of the arena (needed after unmap() without a free)."""
 
     def reset(self) -> None:
-        """execve: forget every mapping and empty the arena (Arena.reset), then take back what the engine needs of it."""
+        """execve: forget every mapping and empty the arena (Arena.reset), but for what the engine needs of it."""
 
     def new_vcpu(self) -> Vcpu: ...
 
     def begin_write_log(self) -> None:
-        """From now on remember which arena pages the guest writes (the child of a vfork). Call before the first run()."""
+        """From now on remember which pages the guest writes (the child of a vfork). Call before the first run()."""
 
     def written_pages(self) -> list[int]:
         """Arena offsets of the 4 KiB pages that the guest wrote since begin_write_log()."""

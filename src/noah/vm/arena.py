@@ -70,7 +70,7 @@ class Arena:
         """End of the highest range ever allocated: what an engine must make visible to the guest."""
 
     def alloc(self, length: int, congruent: int = 0) -> int:
-        """Take a free range; for 2 MiB and more, its offset is congruent to `congruent` modulo 2 MiB. It stays PROT_NONE."""
+        """Take a free range. From 2 MiB on its offset is congruent to `congruent` modulo 2 MiB. It stays PROT_NONE."""
         skew = congruent % HUGE if length >= HUGE else 0
         step = HUGE if length >= HUGE else PAGE
         for index, start in enumerate(self._starts):

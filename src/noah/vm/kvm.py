@@ -27,6 +27,7 @@ from array import array
 from fcntl import ioctl
 from typing import Final
 
+from noah.vm import hostclock
 from noah.vm.api import (
     EXEC,
     EXIT_CRASHED,
@@ -39,6 +40,7 @@ from noah.vm.api import (
     WRITE,
     EngineError,
     Registers,
+    Vcpu,
 )
 from noah.vm.arch.x86_64 import (
     COUNT,
@@ -51,7 +53,6 @@ from noah.vm.arch.x86_64 import (
     RSP,
 )
 from noah.vm.arch.x86_paging import PageTables, flags_of, flags_removed
-from noah.vm import hostclock
 from noah.vm.arena import PAGE, Arena
 
 # <linux/kvm.h>: _IO, _IOW, _IOR, _IOWR of type 0xAE.
@@ -156,9 +157,7 @@ _ON_FRAME: Final = 2  # CPL 0 otherwise: iretq goes back
 
 
 def _segment(selector: int, kind: int, dpl: int, default_big: int, long_mode: int) -> bytes:
-    return struct.pack(
-        "<QIHBBBBBBBBBB", 0, 0xFFFFFFFF, selector, kind, 1, dpl, default_big, 1, long_mode, 1, 0, 0, 0
-    )
+    return struct.pack("<QIHBBBBBBBBBB", 0, 0xFFFFFFFF, selector, kind, 1, dpl, default_big, 1, long_mode, 1, 0, 0, 0)
 
 
 _USER_CODE_SEGMENT: Final = _segment(_USER_CS, 11, 3, 0, 1)
@@ -402,7 +401,9 @@ class KvmVcpu:
         if vector in _WITH_ERROR_CODE:
             self.error_code = words[frame]
             frame += 1
-        if words[frame + 1] & 3 != 3:  # the way back itself failed (iretq with a bad frame): the user state is in _FRAME
+        if (
+            words[frame + 1] & 3 != 3
+        ):  # the way back itself failed (iretq with a bad frame): the user state is in _FRAME
             frame = (_FRAME - USER_LIMIT) >> 3
             vector = GENERAL_PROTECTION
         self._parked = _ON_FRAME
@@ -699,10 +700,12 @@ class KvmMachine:
     def written_pages(self) -> list[int]:
         return self._tables.dirty_pages()
 
-    def before_fork(self, vcpu: KvmVcpu) -> None:
+    def before_fork(self, vcpu: Vcpu) -> None:
+        assert isinstance(vcpu, KvmVcpu)
         vcpu.before_fork()
 
-    def after_fork(self, vcpu: KvmVcpu) -> None:
+    def after_fork(self, vcpu: Vcpu) -> None:
+        assert isinstance(vcpu, KvmVcpu)
         os.close(self.vm)
         self._open()
         vcpu.after_fork()

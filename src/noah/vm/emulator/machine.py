@@ -29,7 +29,6 @@ class EmulatorMachine:
     """
 
     __slots__ = (
-        "_clean",
         "_flags_of",
         "_flags_removed",
         "_logging",
@@ -72,7 +71,6 @@ class EmulatorMachine:
     def _set_up(self) -> None:
         """Empty page tables in an empty arena."""
         self._logging = False
-        self._clean = True  # nothing was executed since then
         if self.arch == "aarch64":
             self._tables = Aarch64PageTables(self.arena)
             return
@@ -101,8 +99,6 @@ class EmulatorMachine:
 
     def _became_executable(self, address: int, length: int) -> None:
         """What was translated from this memory may be of a former life: the host's writes are not noticed."""
-        if self._clean:
-            return
         if self.stale:
             self.stale = False
             self._vcpu.flush_tlb()
