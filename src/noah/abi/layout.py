@@ -13,8 +13,9 @@ every host. The size is the ABI's own, written down once more, and compared when
 
 from __future__ import annotations
 
-from struct import Struct
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, dataclass_transform, get_args, get_origin, get_type_hints
+from struct import Struct, calcsize
+from sys import modules
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, dataclass_transform
 
 Readable: TypeAlias = bytes | bytearray | memoryview
 Writable: TypeAlias = bytearray | memoryview
@@ -50,32 +51,38 @@ class Layout:
     """Each field's offset in bytes."""
 
     def __init_subclass__(cls, *, size: int) -> None:
+        # Annotations are text here; typing.get_type_hints() would take most of Noah's start to read them.
+        scope = vars(modules[cls.__module__])
         layout = "<"
         offsets = {}
-        for name, hint in get_type_hints(cls, include_extras=True).items():
-            if name in Layout.__annotations__:
-                continue
-            padding = get_origin(hint) is ClassVar
-            code = get_args(get_args(hint)[0] if padding else hint)[1]
+        at = 0
+        for name, hint in cls.__annotations__.items():
+            padding = hint.startswith("ClassVar[")
+            code = scope[hint.removeprefix("ClassVar[").removesuffix("]")].__metadata__[0]
             if not padding:
-                offsets[name] = Struct(layout).size
+                offsets[name] = at
             layout += code
+            at += calcsize("<" + code)
         cls.struct = Struct(layout)
         cls.OFFSETS = offsets
         if cls.struct.size != size:
             raise TypeError(f"{cls.__name__} has {cls.struct.size} bytes, the ABI says {size}")
-        # Written out once, so that neither making nor packing an object loops over fields.
-        assigned = "; ".join(f"self.{name} = {name}" for name in offsets)
-        values = ", ".join(f"self.{name}" for name in offsets)
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        """Taken by the first object of a class only: its own methods are then written out, without loops over fields."""
+        cls = type(self)
+        assigned = "; ".join(f"self.{name} = {name}" for name in cls.OFFSETS)
+        listed = ", ".join(f"self.{name}" for name in cls.OFFSETS)
         methods: dict[str, Any] = {}
         exec(
-            f"def __init__(self, {', '.join(offsets)}): {assigned}\ndef values(self): return ({values},)",
+            f"def __init__(self, {', '.join(cls.OFFSETS)}): {assigned}\ndef values(self): return ({listed},)",
             {},
             methods,
         )
         for name, method in methods.items():
             method.__qualname__ = f"{cls.__qualname__}.{name}"
             setattr(cls, name, method)
+        methods["__init__"](self, *values, **named)
 
     def values(self) -> tuple[Any, ...]:
         """The fields in their order. Every subclass gets its own."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import logging
 from typing import Final
 
 from noah.abi import errno as linux
-
-_log: Final = logging.getLogger(__name__)
 
 # Names that Linux does not have (Apple's and the BSDs' sys/errno.h), and what Linux says instead.
 ALIASES: Final = {
@@ -60,5 +57,7 @@ def from_host(error: OSError) -> linux.LinuxError:
     except KeyError:
         if number not in _reported:
             _reported.add(number)
-            _log.warning("host error %r has no Linux number: the guest gets EIO", error)
+            import logging  # as slow to load as all of noah.abi, and hardly ever needed
+
+            logging.getLogger(__name__).warning("host error %r has no Linux number: the guest gets EIO", error)
         return linux.LinuxError(linux.EIO)

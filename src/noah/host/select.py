@@ -17,9 +17,9 @@ def make_host(name: str = "auto") -> Host:
     if name not in NAMES:
         raise HostError(f"there is no host {name!r}: choose one of {', '.join(NAMES)}")
     if sys.platform == "linux":
-        from noah.host.linux import host as linux
+        from noah.host.linux.host import make as make_linux
 
-        return linux.make()
+        return make_linux()
     if name == "linux":
         raise HostError(f"host 'linux' needs a Linux kernel, this is {sys.platform}: use --host auto or --host posix")
     return posix.make()

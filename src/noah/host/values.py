@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 # Entries of utimensat() that are no time. Not Linux' own UTIME_NOW and UTIME_OMIT, which would be times as plain ns.
@@ -172,8 +171,7 @@ class Received(NamedTuple):
     address: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(NamedTuple):
     """What this host can do beyond POSIX, probed once. Without one, the method named beside it raises or emulates."""
 
     openat2: bool  # openat2_in_root(); else ENOSYS

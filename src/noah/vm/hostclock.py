@@ -36,8 +36,8 @@ def find() -> HostClock | None:
             for line in maps:
                 name = line.rsplit(None, 1)[-1]
                 if name in _DATA or name == _CODE:
-                    start, _, end = line.split(" ", 1)[0].partition("-")
-                    regions[name] = int(start, 16), int(end, 16)
+                    low, _, high = line.split(" ", 1)[0].partition("-")
+                    regions[name] = int(low, 16), int(high, 16)
     except OSError:
         return None
     if _CODE not in regions or _DATA[0] not in regions:
@@ -47,7 +47,7 @@ def find() -> HostClock | None:
     if start - base > 1 << 20 or start < base:
         return None
     image = ctypes.string_at(start, end - start)
-    data = [(low - base, low, high - low) for low, high in regions.values()]
+    data = [(first - base, first, last - first) for first, last in regions.values()]
     return HostClock(data, start - base, image)
 
 

@@ -137,7 +137,7 @@ _XSAVE_INITIAL: Final = (struct.pack("<H22xII", 0x37F, 0x1F80, 0xFFFF).ljust(512
     _XSAVE_SIZE, b"\0"
 )
 
-KICK_SIGNAL: Final = signal.SIGRTMAX - 1
+KICK_SIGNAL: Final = 63  # SIGRTMAX - 1
 """Ends KVM_RUN of another thread (Vcpu.kick); it arrives with si_code SI_TKILL from this process itself."""
 
 _CHUNK: Final = 64 << 20  # one memory slot

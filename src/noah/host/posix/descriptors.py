@@ -6,7 +6,6 @@ import fcntl
 import os
 import struct
 import sys
-import tempfile
 import termios
 from typing import Final
 
@@ -145,6 +144,8 @@ class PosixDescriptors:
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         if flags & ~(mman.MFD_CLOEXEC | mman.MFD_ALLOW_SEALING | mman.MFD_EXEC | mman.MFD_NOEXEC_SEAL):
             raise LinuxError(EINVAL, "no huge pages on this host")
+        import tempfile  # slow to load
+
         try:
             fd, path = tempfile.mkstemp(prefix="noah-memfd-")
             os.unlink(path)
