@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
+import noah.syscalls
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
@@ -36,31 +38,6 @@ from noah.vfs.namespace import FsContext
 from noah.vm.api import EngineError
 from noah.vm.select import make_machine
 
-HANDLER_MODULES: Final = (
-    "attributes",
-    "credentials",
-    "fcntl",
-    "file",
-    "fileat",
-    "futex",
-    "dir",
-    "ioctl",
-    "link",
-    "lock",
-    "memory",
-    "pipe",
-    "poll",
-    "process",
-    "sendfile",
-    "signal",
-    "socket",
-    "stat",
-    "statfs",
-    "sync",
-    "system",
-    "time",
-    "xattr",
-)
 DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -102,11 +79,8 @@ class Options:
 
 def load_handlers() -> None:
     """Import every module that declares system calls."""
-    for name in HANDLER_MODULES:
-        try:
-            importlib.import_module(f"noah.syscalls.{name}")
-        except ModuleNotFoundError as e:
-            print(e)
+    for module in pkgutil.iter_modules(noah.syscalls.__path__):
+        importlib.import_module(f"noah.syscalls.{module.name}")
 
 
 def start(argv: Sequence[bytes], options: Options) -> NoReturn:
