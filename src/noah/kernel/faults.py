@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from noah.abi.errno import LinuxError
 from noah.abi.signal import (
     BUS_ADRALN,
     FPE_FLTDIV,
@@ -40,6 +41,7 @@ Trap = tuple[int, int, int]
 
 _NOT_PRESENT: Final = 11  # x86 vectors without a name in noah.vm.arch.x86_64
 _TRAP_FLAG: Final = 0x100
+_INT: Final = 0xCD  # the opcode of `int n`
 
 # aarch64 exception classes without a name in noah.vm.arch.aarch64, and fields of the syndrome (ARM ARM, D17.2.37).
 _FP_EXCEPTION: Final = 0x2C
@@ -93,6 +95,10 @@ def _of_x86_64(task: Task, cr2: int) -> tuple[Siginfo, Trap]:
     if vector == x86_64.DIVIDE_ERROR:
         return Siginfo(SIGFPE, 0, FPE_INTDIV, addr=rip), trap
     if vector == x86_64.INVALID_OPCODE:
+        number = _software_interrupt(task, rip)
+        if number is not None:
+            vector, trap = _after_interrupt(task, number, cr2)
+            return Siginfo(_X86_PLAIN[vector], 0, SI_KERNEL), trap
         return Siginfo(SIGILL, 0, ILL_ILLOPN, addr=rip), trap
     if vector == x86_64.DEBUG:
         stepping = vcpu.regs[x86_64.RFLAGS] & _TRAP_FLAG
@@ -102,6 +108,24 @@ def _of_x86_64(task: Task, cr2: int) -> tuple[Siginfo, Trap]:
     if vector in (x86_64.FPU_ERROR, x86_64.SIMD_ERROR):
         return Siginfo(SIGFPE, 0, _x86_fp_code(vcpu.get_fp(), vector), addr=rip), trap
     return Siginfo(_X86_PLAIN.get(vector, SIGSEGV), 0, SI_KERNEL), trap
+
+
+def _software_interrupt(task: Task, rip: int) -> int | None:
+    """The number of the `int n` at this address; None if another instruction is there."""
+    try:
+        code = task.mem.read(rip, 2)
+    except LinuxError:
+        return None
+    return code[1] if code[0] == _INT else None
+
+
+def _after_interrupt(task: Task, number: int, cr2: int) -> tuple[int, Trap]:
+    """What a CPU makes of `int n` where an engine knows no such instruction and calls it invalid."""
+    if number in (x86_64.BREAKPOINT, x86_64.OVERFLOW):  # the only gates that user mode may go through
+        task.vcpu.regs[x86_64.RIP] += 2
+        return number, (number, 0, cr2)
+    # SDM vol. 3, 6.13: the gate's index, and the bit that says that it is one of the IDT
+    return x86_64.GENERAL_PROTECTION, (x86_64.GENERAL_PROTECTION, number << 3 | 2, cr2)
 
 
 def _x86_fp_code(state: bytes, vector: int) -> int:

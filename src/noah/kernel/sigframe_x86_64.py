@@ -49,6 +49,7 @@ _HANDLER_CLEARS: Final = 0x10500  # DF, RF, TF
 _RESTORED_FLAGS: Final = 0x50DD5  # FIX_EFLAGS: AC RF OF DF TF SF ZF AF PF CF
 _FP_SSE: Final = 3  # XFEATURE_MASK_FPSSE
 _HEADER_END: Final = XSTATE_BV_OFFSET + 64
+_FXSAVE_ALIGN: Final = 16
 _MXCSR_OFFSET: Final = 24
 _MXCSR_MASK_DEFAULT: Final = 0xFFBF  # when MXCSR_MASK is 0 (SDM vol. 1, 11.6.6)
 
@@ -153,8 +154,12 @@ def _load_state(task: Task, address: int) -> None:
     magic1, _, _, xstate_size = FPX_SW_BYTES.unpack_from(legacy, FPX_SW_BYTES_OFFSET)
     if magic1 != FP_XSTATE_MAGIC1 or xstate_size != size or task.mem.read_u32(address + size) != FP_XSTATE_MAGIC2:
         # No XSAVE area, only FXSAVE's: everything else goes to its initial state (check_xstate_in_sigframe()).
+        if address & _FXSAVE_ALIGN - 1:
+            raise LinuxError(EFAULT)
         state = legacy + _FP_SSE.to_bytes(8, "little") + bytes(size - FXSAVE_SIZE - 8)
     else:
+        if address & FP_ALIGN - 1:
+            raise LinuxError(EFAULT)
         state = task.mem.read(address, size)
         features = int.from_bytes(state[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8], "little")
         if features & ~(7 if size > _HEADER_END else _FP_SSE) or any(

@@ -38,7 +38,8 @@ def pack(info: Siginfo) -> bytes:
         return layout.struct.pack(signo, errno, code, info.band, info.fd)
     if layout is SiginfoSys:
         return layout.struct.pack(signo, errno, code, info.addr, info.status, info.value & 0xFFFF_FFFF)
-    return SiginfoKill.struct.pack(signo, errno, code, info.pid, info.uid)
+    # SiginfoKill, and the value that rt_sigqueueinfo(2) may have put behind it
+    return SiginfoRt.struct.pack(signo, errno, code, info.pid, info.uid, info.value)
 
 
 def unpack(signo: int, raw: bytes) -> Siginfo:
@@ -46,13 +47,13 @@ def unpack(signo: int, raw: bytes) -> Siginfo:
 
     E2BIG: a si_code of no known layout with data beyond what the kernel keeps (post_copy_siginfo_from_user).
     """
-    _, errno, code, *_ = head = SiginfoKill.struct.unpack(raw)
+    _, errno, code, pid, uid, value = SiginfoRt.struct.unpack(raw)
     layout = layout_of(signo, code)
-    if layout is SiginfoKill:
+    if layout is SiginfoRt or layout is SiginfoKill:
         if POLL_HUP < code < SI_KERNEL or code > SI_KERNEL:
             if any(raw[_KERNEL_SIGINFO_SIZE:SIGINFO_SIZE]):
                 raise LinuxError(E2BIG)
-        return Siginfo(signo, errno, code, pid=head[3], uid=head[4])
+        return Siginfo(signo, errno, code, pid=pid, uid=uid, value=value)
     fields: tuple[Any, ...] = layout.struct.unpack(raw)[3:]
     if layout is SiginfoFault:
         return Siginfo(signo, errno, code, addr=fields[0])
@@ -63,6 +64,4 @@ def unpack(signo: int, raw: bytes) -> Siginfo:
         return Siginfo(signo, errno, code, timerid=fields[0], overrun=fields[1], value=fields[2])
     if layout is SiginfoPoll:
         return Siginfo(signo, errno, code, band=fields[0], fd=fields[1])
-    if layout is SiginfoSys:
-        return Siginfo(signo, errno, code, addr=fields[0], status=fields[1], value=fields[2])
-    return Siginfo(signo, errno, code, pid=fields[0], uid=fields[1], value=fields[2])
+    return Siginfo(signo, errno, code, addr=fields[0], status=fields[1], value=fields[2])
