@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -66,19 +67,17 @@ def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: in
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
         timed_out = False
 
-        def expire(*_: object) -> None:
+        def expire() -> None:
             nonlocal timed_out
             timed_out = True
             process.kill()
 
+        timer = threading.Timer(timeout, expire)
+        timer.start()
         # wait4 and not subprocess: only it tells the memory of this box, its children's included.
-        previous = signal.signal(signal.SIGALRM, expire)
-        signal.setitimer(signal.ITIMER_REAL, timeout)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous)
+        _, status, usage = os.wait4(process.pid, 0)
+        timer.cancel()
+        timer.join()
         process.returncode = os.waitstatus_to_exitcode(status)
 
     left = processes_of(process.pid)
