@@ -100,7 +100,7 @@ _STAR: Final = 0x0023_0010_0000_0000
 _MSR_STAR: Final = 0xC0000081
 _MSR_LSTAR: Final = 0xC0000082
 _MSR_FMASK: Final = 0xC0000084
-_FMASK: Final = 0x47700  # TF IF DF IOPL NT AC, as Linux
+_FMASK: Final = 0x47500  # TF DF IOPL NT AC, as Linux; IF stays as it is: see _REQUEST_WINDOW
 
 # Page faults (SDM vol. 3, 4.7).
 _PF_PRESENT: Final = 1
@@ -150,6 +150,17 @@ _READ_ONLY_SLOT: Final = 2
 _CLOCK_TOLERANCE: Final = 50_000_000  # ns; the self-test may be interrupted
 _SET_DEVICE_ATTR: Final = 0x4018AEE1
 _TSC_CTRL: Final = 0  # KVM_VCPU_TSC_CTRL, its attribute KVM_VCPU_TSC_OFFSET is 0 as well
+
+# A software KVM that runs SYSCALL at CPL 3 looks for "may I inject an interrupt" when the guest is about to enter the
+# trap page, before `out` costs it an emulation: a run with request_interrupt_window set ends there, a quarter sooner.
+# But then whatever else it handles inside (filling shadow pages) ends the run too. So the request is made once a program
+# has run for a while, and withdrawn when too many runs end for nothing.
+_REQUEST_WINDOW: Final = 0  # kvm_run.request_interrupt_window
+_EXIT_WINDOW: Final = 7  # KVM_EXIT_IRQ_WINDOW_OPEN
+_WINDOW_START: Final = 300  # runs
+_WINDOW_RATE: Final = 4  # an idle end within this many runs of the last one counts
+_WINDOW_FAULTS: Final = 16
+_WINDOW_PAUSE: Final = 2000
 
 _ON_USER: Final = 0  # regs are what the vCPU has
 _ON_TRAP: Final = 1  # CPL 0, behind the trap's `out`: sysretq goes back
@@ -236,7 +247,11 @@ class KvmVcpu:
         "_run_words",
         "_run_words32",
         "_saved",
+        "_runs",
         "_thread",
+        "_window_at",
+        "_window_faults",
+        "_window_spurious",
         "error_code",
         "fault_access",
         "fault_address",
@@ -268,6 +283,9 @@ class KvmVcpu:
         self._run_words32 = whole.cast("I")
         self.regs = self._run_words[_REGS // 8 : _REGS // 8 + COUNT]
         self._run_words[_VALID_REGS] = 1
+        self._runs = 0
+        self._window_at = _WINDOW_START if self._machine.trap_level == _ON_USER else -1
+        self._window_faults = self._window_spurious = 0
         ioctl(self._fd, _SET_CPUID2, device.cpuid)
         msrs = ((_MSR_STAR, _STAR), (_MSR_LSTAR, _TRAP_ADDRESS), (_MSR_FMASK, _FMASK))
         ioctl(
@@ -307,6 +325,9 @@ class KvmVcpu:
 
     def run(self) -> int:
         regs = self.regs
+        self._runs += 1
+        if self._runs == self._window_at:
+            self._run[_REQUEST_WINDOW] = 1
         if self._parked and not self._leave_kernel():
             return EXIT_EXCEPTION
         self._run_words[_DIRTY_REGS] = 1
@@ -386,6 +407,10 @@ class KvmVcpu:
 
     def _other_exit(self, address: int) -> int:
         reason = self._run_words32[_EXIT_REASON]
+        if reason == _EXIT_WINDOW and address < USER_LIMIT:
+            self._parked = _ON_USER
+            self._judge_window()
+            return self.run()
         if not _STUBS_ADDRESS <= address < _STUBS_ADDRESS + PAGE:
             if reason == _EXIT_IO:  # the guest's own `out` to the trap's port: not its to use
                 self.vector, self.error_code = GENERAL_PROTECTION, 0
@@ -419,6 +444,18 @@ class KvmVcpu:
         if self._machine.fill_lazy(self.fault_address):
             return self.run()
         return EXIT_FAULT
+
+    def _judge_window(self) -> None:
+        """The open window ended a run for nothing: give it up for a while when that happens too often."""
+        if self._runs - self._window_spurious < _WINDOW_RATE:
+            self._window_faults += 1
+            if self._window_faults > _WINDOW_FAULTS:
+                self._run[_REQUEST_WINDOW] = 0
+                self._window_at = self._runs + _WINDOW_PAUSE
+                self._window_faults = 0
+        else:
+            self._window_faults = 0
+        self._window_spurious = self._runs
 
     def kick(self) -> None:
         self._kicked = True
