@@ -21,6 +21,9 @@ MODE_ARM: Final = 0
 MODE_64: Final = 8
 ERR_INSN_INVALID: Final = 10
 
+_INSTRUCTION_IN: Final = 218
+_INSTRUCTION_OUT: Final = 500
+_INSTRUCTION_SYSCALL: Final = 699
 _PROT_ALL: Final = 7
 _HOOK_INTR: Final = 1
 _HOOK_INSN: Final = 2
@@ -36,7 +39,9 @@ _NAMES: Final = ("libunicorn.so.2", "libunicorn.2.dylib", "libunicorn.dylib", "u
 _CODE_BUFFER: Final = 256 << 20  # translated code; touched as it fills
 
 _InterruptHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-_InstructionHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_SyscallHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_InHook = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p)
+_OutHook = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
 
 
 def _library_path() -> str:
@@ -149,9 +154,16 @@ class Unicorn:
         """Call function(handle, number, 0) at every exception, with Unicorn's own number for it."""
         self._hook(_InterruptHook(function), _HOOK_INTR)
 
-    def hook_instruction(self, instruction: int, function: Callable[[int, int], None]) -> None:
-        """Call function(handle, 0) before an instruction of this kind."""
-        self._hook(_InstructionHook(function), _HOOK_INSN, ctypes.c_int(instruction))
+    def hook_syscalls(self, function: Callable[[int, int], None]) -> None:
+        """x86: call function(handle, 0) at every `syscall`."""
+        self._hook(_SyscallHook(function), _HOOK_INSN, ctypes.c_int(_INSTRUCTION_SYSCALL))
+
+    def hook_ports(self, function: Callable[[], int]) -> None:
+        """x86: call function() before every `in`, which gets its result, and every `out`. They end no run."""
+        in_hook = _InHook(lambda _handle, _port, _size, _data: function())
+        out_hook = _OutHook(lambda _handle, _port, _size, _value, _data: function())
+        self._hook(in_hook, _HOOK_INSN, ctypes.c_int(_INSTRUCTION_IN))
+        self._hook(out_hook, _HOOK_INSN, ctypes.c_int(_INSTRUCTION_OUT))
 
     def _hook(self, callback: Any, kind: int, *arguments: Any) -> None:
         self._callbacks.append(callback)
@@ -169,6 +181,11 @@ class Unicorn:
         """One register of at most 64 bits, or one that takes a structure."""
         what = ctypes.c_uint64(value) if isinstance(value, int) else value
         self._check(self._library.write(self.handle, register, ctypes.byref(what)))
+
+    def load_state(self, state: bytes) -> None:
+        """Go back to what state() gave."""
+        ctypes.memmove(self.context, state, len(state))
+        self._check(self.restore())
 
     def state(self) -> bytes:
         """The CPU's inner state, as Unicorn's contexts hold it."""

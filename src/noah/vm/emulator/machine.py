@@ -66,7 +66,7 @@ class EmulatorMachine:
             raise EngineError(f"the emulator knows x86_64 and aarch64, not {arch}")
         self.user_limit = self._vcpu.USER_LIMIT
         self._set_up()
-        self._vcpu.enter_user_mode(self._tables.root)
+        self._vcpu.enter_user_mode(self.root)
 
     def _set_up(self) -> None:
         """Empty page tables in an empty arena."""
@@ -80,6 +80,11 @@ class EmulatorMachine:
         content = system_page()
         self.arena.view[page : page + len(content)] = content
         self._tables.map(SYSTEM_ADDRESS, PAGE, page, x86_paging.KERNEL_PAGE)
+
+    @property
+    def root(self) -> int:
+        """Arena offset of the page tables."""
+        return self._tables.root
 
     # -- memory
 
@@ -117,7 +122,7 @@ class EmulatorMachine:
     def reset(self) -> None:
         self.arena.reset()
         self._set_up()
-        self._vcpu.set_root(self._tables.root)
+        self._vcpu.set_root(self.root)
         self._vcpu.flush_code()
         self.stale = True
 

@@ -80,7 +80,8 @@ class EmulatorVcpu(ABC):
         unicorn.hook_interrupts(self._on_event)
 
     def _on_event(self, _handle: int, number: int, _data: int) -> None:
-        self._event = number
+        if self._event == EVENT_NONE:
+            self._event = number
         self._stop()
 
     # -- what the architecture provides

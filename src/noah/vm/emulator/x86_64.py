@@ -34,6 +34,7 @@ _CR0: Final = 50
 _CR2: Final = 52
 _CR3: Final = 53
 _CR4: Final = 54
+_CS: Final = 11
 _GDTR: Final = 243
 _MSR: Final = 248
 _FS_BASE: Final = 250
@@ -49,8 +50,8 @@ _ST0: Final = 114
 _XMM0: Final = 122
 
 _MODEL_WESTMERE: Final = 16
-_INSTRUCTION_SYSCALL: Final = 699
 
+_USER_CS: Final = 0x33
 _MSR_EFER: Final = 0xC0000080
 _MSR_STAR: Final = 0xC0000081
 _STAR: Final = 0x0023_0010_0000_0000
@@ -105,7 +106,7 @@ def system_page() -> bytes:
 class X86Vcpu(EmulatorVcpu):
     """The model has no AVX and no XSAVE, so that programs choose SSE, and no ERMS: `rep movsb` is slow here."""
 
-    __slots__ = ("_base", "_error", "_fp", "_fp_set", "_is_int", "_old", "_tag")
+    __slots__ = ("_at_port", "_error", "_fp", "_fp_set", "_is_int", "_old", "_tag", "_user_mode")
 
     ARCH: ClassVar[int] = ARCH_X86
     MODE: ClassVar[int] = MODE_64
@@ -121,12 +122,14 @@ class X86Vcpu(EmulatorVcpu):
     FLAGS_FIXED: ClassVar[int] = 0x202
     USER_LIMIT: ClassVar[int] = _USER_LIMIT
     EVENT_SYSCALL: ClassVar[int] = 0x1_0000  # above every exception number
+    EVENT_PORT: ClassVar[int] = 0x1_0001
 
     def __init__(self, machine: EmulatorMachine) -> None:
         super().__init__(machine)
         unicorn = self._unicorn
-        unicorn.hook_instruction(_INSTRUCTION_SYSCALL, self._on_syscall)
-        self._base = ctypes.c_uint64()
+        unicorn.hook_syscalls(self._on_syscall)
+        unicorn.hook_ports(self._on_port)
+        self._at_port: list[int] = []
         fp = self._fp = ctypes.create_string_buffer(_FXSAVE_SIZE)
         tag = self._tag = ctypes.c_uint16()
         at = ctypes.addressof(fp)
@@ -143,8 +146,18 @@ class X86Vcpu(EmulatorVcpu):
         self._find_inner_state()
 
     def _on_syscall(self, _handle: int, _data: int) -> None:
-        self._event = self.EVENT_SYSCALL
-        self._stop()
+        if self._event == EVENT_NONE:
+            self._event = self.EVENT_SYSCALL
+            self._stop()
+
+    def _on_port(self) -> int:
+        """Unicorn lets everybody use ports, and stops behind the instruction only: remember how it was before."""
+        if self._event == EVENT_NONE:
+            self._event = self.EVENT_PORT
+            self._pull()
+            self._at_port = [self.regs[index] for index in range(len(self.regs))]
+            self._stop()
+        return 0
 
     def _find_inner_state(self) -> None:
         where = self._unicorn.state().find(_DR6) - 6 * 8
@@ -177,6 +190,7 @@ class X86Vcpu(EmulatorVcpu):
             raise EngineError("Unicorn failed the self-test; pip install unicorn==2.1.4")
         if self.error_code != _PF_PRESENT | _PF_USER | _PF_FETCH:
             raise EngineError("Unicorn failed the self-test: user mode; pip install unicorn==2.1.4")
+        self._user_mode = unicorn.state()
 
     def set_root(self, root: int) -> None:
         self._unicorn.write(_CR3, root)
@@ -197,25 +211,38 @@ class X86Vcpu(EmulatorVcpu):
             return EXIT_EXCEPTION
         unicorn = self._unicorn
         unicorn.save()
-        code = self._error.value
+        code, is_int = self._error.value, self._is_int.value
         if self._old.value != _NO_EXCEPTION:
             # Nothing in Unicorn ends an exception: the next one would count as a fault within this one.
             self._old.value = _NO_EXCEPTION
             unicorn.restore()
-        if event == PAGE_FAULT and not self._is_int.value:
+        if unicorn.read(_CS) & 0xFFFF != _USER_CS:
+            self._recover()
+            return EXIT_CRASHED
+        if event == self.EVENT_PORT:
+            for index, value in enumerate(self._at_port):
+                self.regs[index] = value
+            event, code, is_int = GENERAL_PROTECTION, 0, 0
+        if is_int:
+            if event not in (BREAKPOINT, OVERFLOW):
+                # `int n`: Linux has gates of privilege 3 for none but these (and for 0x80, its 32-bit interface).
+                self.regs[RIP] = self.regs[RIP] - 2 & 0xFFFF_FFFF_FFFF_FFFF
+                event, code = GENERAL_PROTECTION, event << 3 | 2
+        elif event == PAGE_FAULT:
             self.vector, self.error_code = PAGE_FAULT, code
             self.fault_address = unicorn.read(_CR2)
             self.fault_access = EXEC if code & _PF_FETCH else WRITE if code & _PF_WRITE else READ
             self.fault_present = bool(code & _PF_PRESENT)
             return EXIT_FAULT
-        if event == DOUBLE_FAULT and not self._is_int.value:
+        elif event == DOUBLE_FAULT:
             return AGAIN  # an exception that only looked nested: it comes again, alone
-        if self._is_int.value and event not in (BREAKPOINT, OVERFLOW):
-            # `int n`: Linux has gates of privilege 3 for none but these (and for 0x80, its 32-bit interface).
-            self.regs[RIP] = self.regs[RIP] - 2 & 0xFFFF_FFFF_FFFF_FFFF
-            event, code = GENERAL_PROTECTION, event << 3 | 2
         self.vector, self.error_code = event, code
         return EXIT_EXCEPTION
+
+    def _recover(self) -> None:
+        """The guest found a way out of 64-bit mode (`iretd` with EFLAGS.VM set: a gap in QEMU's checks): close it."""
+        self._unicorn.load_state(self._user_mode)
+        self.set_root(self._machine.root)
 
     def get_tls(self) -> int:
         return self._unicorn.read(_FS_BASE)
