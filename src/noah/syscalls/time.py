@@ -82,6 +82,7 @@ _ALARM_CLOCKS: Final = frozenset((CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM))  
 _SLEEPABLE: Final = frozenset((CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID))
 _READ_ONLY: Final = 0xA000  # ADJ_ADJTIME, ADJ_OFFSET_READONLY: what ADJ_OFFSET_SS_READ has beyond ADJ_OFFSET
 _KTIME_MAX: Final = (1 << 63) - 1
+_SETTABLE_SECONDS: Final = _KTIME_MAX // NSEC_PER_SEC - 30 * 365 * 24 * 3600  # TIME_SETTOD_SEC_MAX
 _LONGEST_WAIT_NS: Final = 3600 * NSEC_PER_SEC  # then the clock is looked at again
 _CPU_STEP_NS: Final = 4_000_000  # of sleeps on a CPU clock
 
@@ -158,8 +159,8 @@ def clock_settime(task: Task, clockid: ClockId, tp: TimespecPtr) -> int:
     if cpu_clock:
         task.mem.read(tp, Timespec.struct.size)
         _read_cpu_clock(task, clockid)
-    else:
-        _timespec(task, tp)
+    elif _timespec(task, tp) >= _SETTABLE_SECONDS * NSEC_PER_SEC:
+        raise LinuxError(EINVAL)
     raise LinuxError(EPERM)
 
 
@@ -179,7 +180,7 @@ def settimeofday(task: Task, tv: TimevalPtr, tz: TimezonePtr) -> int:
     """settimeofday(2): set the real-time clock."""
     if tv:
         seconds, microseconds = task.mem.unpack(Timeval.struct, tv)
-        if seconds < 0 or not 0 <= microseconds <= USEC_PER_SEC:
+        if not 0 <= seconds < _SETTABLE_SECONDS or not 0 <= microseconds < USEC_PER_SEC:
             raise LinuxError(EINVAL)
     if tz:
         task.mem.read(tz, Timezone.struct.size)

@@ -26,6 +26,10 @@ CHILD_PID = 101
 STRANGER = 999
 
 
+class WaitsForEver(Exception):
+    """Nothing is scripted that could end this wait."""
+
+
 class StandInVcpu:
     """Registers and floating-point state, and nothing that runs."""
 
@@ -112,7 +116,8 @@ class StandInHost:
         elif self.alarm is not None and (timeout_ns is None or self.alarm <= self.now + timeout_ns):
             self.advance(self.alarm - self.now)
         else:
-            assert timeout_ns is not None, "this would wait for ever"
+            if timeout_ns is None:
+                raise WaitsForEver
             self.now += timeout_ns
         return [], bool(self.queued)
 
