@@ -21,8 +21,7 @@ A method that may wait for something says so; nothing here is interrupted by a s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from noah.host.values import (
@@ -477,8 +476,7 @@ class Sockets(Protocol):
     def shutdown(self, fd: int, how: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """One operating system, as noah.host.select.make_host() puts it together."""
 
     name: str  # "linux", "posix"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from typing import Final
 
 from noah.vm.api import EngineError, Machine
@@ -29,7 +29,7 @@ def make_machine(name: str, arch: str) -> Machine:
 
 
 def _kvm(arch: str) -> Machine:
-    host = platform.machine()
+    host = os.uname().machine
     if arch != "x86_64" or host not in ("x86_64", "AMD64"):
         raise EngineError(f"KVM on {host} cannot run {arch} programs; use --engine emulator")
     try:
