@@ -7,8 +7,9 @@ then the path is walked. Any other root is always walked: see HostDirectory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from noah.abi import mount as magic
 from noah.abi.errno import (
     EBUSY,
     EEXIST,
@@ -58,27 +59,68 @@ if TYPE_CHECKING:
     from noah.vfs.namespace import FsContext
 
 
+_TYPES: Final = {
+    magic.BTRFS_SUPER_MAGIC: b"btrfs",
+    magic.EXT4_SUPER_MAGIC: b"ext4",
+    magic.F2FS_SUPER_MAGIC: b"f2fs",
+    magic.FUSE_SUPER_MAGIC: b"fuse",
+    magic.NFS_SUPER_MAGIC: b"nfs4",
+    magic.OVERLAYFS_SUPER_MAGIC: b"overlay",
+    magic.SYSFS_MAGIC: b"sysfs",
+    magic.DEVPTS_SUPER_MAGIC: b"devpts",
+    magic.TMPFS_MAGIC: b"tmpfs",
+    magic.V9FS_MAGIC: b"9p",
+    magic.XFS_SUPER_MAGIC: b"xfs",
+}
+"""What /proc/mounts calls the file systems of hosts; any other is ext4 to the guest."""
+
+
 class HostTree:
-    """A host directory to be mounted. `hidden`: devices of host file systems that other mounts cover."""
+    """A host directory to be mounted, once."""
 
-    __slots__ = ("fd", "files", "hidden", "host", "host_path", "leaps", "mount", "source", "trusted", "type")
+    __slots__ = (
+        "files",
+        "handle",
+        "hidden",
+        "host",
+        "host_path",
+        "leaps",
+        "mount",
+        "names_are_fixed",
+        "source",
+        "trusted",
+        "type",
+    )
 
-    def __init__(self, host: Host, path: bytes, *, trusted: bool = False, type: bytes = b"ext4") -> None:
+    def __init__(self, host: Host, path: bytes, *, trusted: bool = False) -> None:
         """ENOENT, ENOTDIR, EACCES as open(2)."""
+        files = host.files
         self.host = host
-        self.files = host.files
-        self.fd = Handle(host.files, host.files.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY))
-        self.host_path = (host.files.fd_path(self.fd.number) or path).rstrip(b"/")
+        self.files = files
+        self.handle = Handle(files, files.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY))
+        self.host_path = (files.fd_path(self.handle.number) or path).rstrip(b"/")
         self.trusted = trusted
+        self.names_are_fixed = False
+        """Set for a directory of which the guest is given just one file."""
         self.hidden: frozenset[int] = frozenset()
+        """Devices of host file systems that mounts of the guest cover."""
         self.leaps = host.caps.openat2
-        self.type = type
+        self.type = _TYPES.get(files.fstatfs(self.handle.number).type, b"ext4")
         self.source = b"/dev/root"
-        self.mount: Mount  # set when it is mounted, once
+        self.mount: Mount  # set when it is mounted
 
     def root(self, mount: Mount) -> Directory:
         self.mount = mount
-        return HostDirectory(self, self.fd, mount.path)
+        return HostDirectory(self, self.handle, mount.path)
+
+    def hide(self, path: bytes) -> None:
+        """A mount of the guest covers this host path, which is the root of a host file system."""
+        try:
+            device = self.files.fstatat(AT_FDCWD, path).dev
+        except LinuxError:
+            return
+        if device != self.files.fstat(self.handle.number).dev:
+            self.hidden |= {device}
 
     def place_of(self, handle: Handle, path: bytes) -> Place:
         """The file behind a descriptor."""
@@ -98,15 +140,6 @@ class HostTree:
             return self.mount.path if host_path == self.host_path else path
         rest = host_path[len(self.host_path) :]
         return rest if self.mount.path == b"/" else self.mount.path + rest
-
-    def hide(self, path: bytes) -> None:
-        """A mount of the guest covers this host path, which is the root of a host file system."""
-        try:
-            device = self.files.fstatat(AT_FDCWD, path).dev
-        except LinuxError:
-            return
-        if device != self.files.fstat(self.fd.number).dev:
-            self.hidden |= {device}
 
 
 def anonymous(mounts: MountTable) -> HostTree:
@@ -130,14 +163,14 @@ class HostDirectory(Directory):
         tree = self.tree
         if not tree.trusted or fs.root is not self.mount.root:
             return None
+        mounts = fs.mounts
         if path.startswith(b"/"):
             dirfd = AT_FDCWD
-            start = path.lstrip(b"/").partition(b"/")[0]
-            covered = fs.mounts.leads_to_mount(b"/" + start)
+            covered = mounts.leads_to_mount(b"/" + path.lstrip(b"/").partition(b"/")[0])
         else:
             dirfd = self.handle.number
-            covered = fs.mounts.leads_to_mount(self.child_path(path.partition(b"/")[0]))
-        if covered or (self.path != b"/" and dirfd != AT_FDCWD and fs.mounts.leads_to_mount(self.path)):
+            covered = mounts.leads_to_mount(self.child_path(path.partition(b"/")[0]))
+        if covered or (b".." in path and not mounts.tops.isdisjoint(path.split(b"/"))):
             return None
         return TrustedPlace(self, fs, path, dirfd, follow=follow)
 
@@ -353,7 +386,7 @@ class HostPlace(Place):
 
     def _new_name(self, *, directory: bool = False) -> bytes:
         """Before a name is made: EEXIST, EROFS, and ENOENT for `name/` that is to be no directory."""
-        if not self._name:
+        if not self._name or self._tree.names_are_fixed:
             raise LinuxError(EEXIST)
         if (self._slash and not directory) or self.mount.read_only:
             try:
@@ -373,7 +406,7 @@ class HostPlace(Place):
         self._tree.files.symlinkat(target, self._dirfd, self._new_name())
 
     def unlink(self, flags: int) -> None:
-        if not self._name:
+        if not self._name or self._tree.names_are_fixed:
             raise LinuxError(EBUSY if flags & AT_REMOVEDIR else EISDIR)
         self._check_writable()
         if self._slash and not flags & AT_REMOVEDIR:
@@ -393,7 +426,7 @@ class HostPlace(Place):
     def rename_to(self, new: Place, flags: int) -> None:
         if not isinstance(new, HostPlace) or new.mount is not self.mount:
             raise LinuxError(EXDEV)
-        if not self._name or not new._name:
+        if not self._name or not new._name or self._tree.names_are_fixed:
             raise LinuxError(EBUSY)
         self._check_writable()
         if self._slash or new._slash:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from noah.vfs.place import Directory, Place
+    from noah.vfs.place import Directory
 
 
 class FileSystem(Protocol):
@@ -20,7 +20,7 @@ class FileSystem(Protocol):
 class Mount:
     """A file system at a guest path. `under` is the directory that holds the mount point; None for the root."""
 
-    __slots__ = ("fs", "id", "path", "read_only", "root", "under")
+    __slots__ = ("file", "fs", "id", "path", "read_only", "root", "under")
 
     def __init__(self, id: int, fs: FileSystem, path: bytes, under: Directory | None, *, read_only: bool) -> None:
         self.id = id
@@ -29,12 +29,13 @@ class Mount:
         self.under = under
         self.read_only = read_only
         self.root = fs.root(self)
+        self.file = b""  # the name in its root directory of what is mounted, if that is just a file
 
 
 class MountTable:
     """The mounts of a box, made before the first program starts."""
 
-    __slots__ = ("_by_path", "_on_the_way", "anonymous", "root")
+    __slots__ = ("_by_path", "_on_the_way", "anonymous", "root", "tops")
 
     def __init__(self, root: FileSystem, anonymous: FileSystem, *, read_only: bool = False) -> None:
         self.anonymous = anonymous  # for files that have no name: pipes, sockets
@@ -42,12 +43,14 @@ class MountTable:
         self.root = Mount(1, root, b"/", None, read_only=read_only)
         self._by_path = {b"/": self.root}
         self._on_the_way: set[bytes] = set()
+        self.tops: set[bytes] = set()  # first names of the paths of all mounts but the root
 
-    def add(self, place: Place, under: Directory, fs: FileSystem, *, read_only: bool = False) -> Mount:
-        """Mount at a place, whose path has no links in it."""
-        path = place.path
+    def add(self, under: Directory, name: bytes, fs: FileSystem, *, read_only: bool = False) -> Mount:
+        """Mount in a directory, under a name that need not exist there."""
+        path = under.child_path(name)
         mount = Mount(len(self._by_path) + 1, fs, path, under, read_only=read_only)
         self._by_path[path] = mount
+        self.tops.add(path.split(b"/")[1])
         while path != b"/":
             self._on_the_way.add(path)
             path = path[: path.rfind(b"/")] or b"/"

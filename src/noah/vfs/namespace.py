@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EEXIST, EISDIR, ELOOP, ENOENT, EXDEV, LinuxError
+from noah.abi.errno import EEXIST, EISDIR, ELOOP, ENOENT, ENOTDIR, EXDEV, LinuxError
 from noah.abi.fcntl import (
     AT_FDCWD,
     O_CREAT,
@@ -202,6 +202,10 @@ class Walk:
                     raise LinuxError(EXDEV)
                 at = mount.root
                 index += 1
+                if mount.file:
+                    if index < count:
+                        raise LinuxError(ENOTDIR)
+                    return at, mount.file, slash
                 continue
             if index == count - 1:
                 return at, name, slash
