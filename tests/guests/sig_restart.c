@@ -106,16 +106,15 @@ CASE(sleeps) {
     finish(child);
 }
 
+#define INTERRUPTED(name, expression) \
+    do { handle(SA_RESTART); LATER(child) {} CHECK(name, expression); finish(child); } while (0)
+
 CASE(never_restarted) {
     struct pollfd one = {.events = POLLIN};
-    int queue = NEED(epoll_create1(0));
-    struct epoll_event event;
     NEED(pipe(pipe_ends));
     one.fd = pipe_ends[0];
     fd_set set;
     pid_t child = -1;
-#define INTERRUPTED(name, expression) \
-    do { handle(SA_RESTART); LATER(child) {} CHECK(name, expression); finish(child); } while (0)
     INTERRUPTED("poll", poll(&one, 1, 3000));
     INTERRUPTED("poll without end", poll(&one, 1, -1));
     INTERRUPTED("ppoll", ppoll(&one, 1, &(struct timespec){3, 0}, NULL));
@@ -126,13 +125,20 @@ CASE(never_restarted) {
     BOOL("select tells the time left", limit.tv_sec == 2);
     BOOL("select keeps the sets", FD_ISSET(pipe_ends[0], &set));
     INTERRUPTED("pselect", pselect(pipe_ends[0] + 1, &set, NULL, NULL, &(struct timespec){3, 0}, NULL));
-    INTERRUPTED("epoll_wait", epoll_wait(queue, &event, 1, 3000));
     INTERRUPTED("pause", pause());
     sigset_t none;
     sigemptyset(&none);
     INTERRUPTED("sigsuspend", sigsuspend(&none));
     sigaddset(&none, SIGUSR2);
     INTERRUPTED("sigtimedwait", sigtimedwait(&none, NULL, &(struct timespec){3, 0}));
+}
+
+CASE(epoll) {
+    struct epoll_event event;
+    pid_t child = -1;
+    int queue = NEED(epoll_create1(0));
+    INTERRUPTED("epoll_wait", epoll_wait(queue, &event, 1, 3000));
+    INTERRUPTED("epoll_pwait", epoll_pwait(queue, &event, 1, -1, NULL));
 }
 
 CASE(atomic_mask) {
