@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EFAULT, LinuxError
@@ -45,9 +46,12 @@ RESTART_SYSCALL: Final = NUMBERS["restart_syscall"]
 
 _MASK: Final = (1 << 64) - 1
 _ORDER: Final[tuple[int, ...]] = tuple(getattr(registers, name.upper()) for name in SIGCONTEXT_REGISTERS)
+_in_order: Final = itemgetter(*_ORDER)
 _HANDLER_CLEARS: Final = 0x10500  # DF, RF, TF
 _RESTORED_FLAGS: Final = 0x50DD5  # FIX_EFLAGS: AC RF OF DF TF SF ZF AF PF CF
 _FP_SSE: Final = 3  # XFEATURE_MASK_FPSSE
+_AVX: Final = 4  # the upper halves of the vector registers
+_XCOMP_BV: Final = XSTATE_BV_OFFSET + 8
 _HEADER_END: Final = XSTATE_BV_OFFSET + 64
 _FXSAVE_ALIGN: Final = 16
 _MXCSR_OFFSET: Final = 24
@@ -67,6 +71,7 @@ def push(task: Task, action: tuple[int, int, int, int], info: Siginfo, mask: int
     if entering:
         top = task.altstack[0] + task.altstack[2]
     state = task.vcpu.get_fp()
+    task.process.signals.fp_format = _format(state)
     fp = (top - len(state) - FP_XSTATE_MAGIC2_SIZE) & -FP_ALIGN & _MASK
     frame = ((fp - SIGFRAME_SIZE & _MASK) & -16) - 8
     if frame < 0 or ((nested or entering) and not altstack.contains(task, frame)):
@@ -80,7 +85,7 @@ def push(task: Task, action: tuple[int, int, int, int], info: Siginfo, mask: int
     SIGCONTEXT.pack_into(
         data,
         UCONTEXT_OFFSET + UC_MCONTEXT,
-        *[regs[index] for index in _ORDER],
+        *_in_order(regs),
         *(USER_CS, 0, 0, USER_DS),
         *(error, vector, mask, address, fp),
     )
@@ -113,7 +118,7 @@ def _mark(state: bytes) -> bytearray:
     marked = bytearray(state)
     features = int.from_bytes(state[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8], "little") | _FP_SSE
     size = len(state)
-    enabled = 7 if size > _HEADER_END else _FP_SSE  # with AVX's upper halves or without
+    enabled = _AVX | _FP_SSE if size > _HEADER_END else _FP_SSE
     FPX_SW_BYTES.pack_into(marked, FPX_SW_BYTES_OFFSET, FP_XSTATE_MAGIC1, size + FP_XSTATE_MAGIC2_SIZE, enabled, size)
     marked[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8] = features.to_bytes(8, "little")
     return marked
@@ -148,28 +153,39 @@ def _load_state(task: Task, address: int) -> None:
     if not address:
         task.vcpu.set_fp(b"")
         return
-    current = task.vcpu.get_fp()
-    size = len(current)
-    legacy = task.mem.read(address, FXSAVE_SIZE)
-    magic1, _, _, xstate_size = FPX_SW_BYTES.unpack_from(legacy, FPX_SW_BYTES_OFFSET)
-    if magic1 != FP_XSTATE_MAGIC1 or xstate_size != size or task.mem.read_u32(address + size) != FP_XSTATE_MAGIC2:
-        # No XSAVE area, only FXSAVE's: everything else goes to its initial state (check_xstate_in_sigframe()).
-        if address & _FXSAVE_ALIGN - 1:
-            raise LinuxError(EFAULT)
-        state = legacy + _FP_SSE.to_bytes(8, "little") + bytes(size - FXSAVE_SIZE - 8)
-    else:
-        if address & FP_ALIGN - 1:
-            raise LinuxError(EFAULT)
-        state = task.mem.read(address, size)
-        features = int.from_bytes(state[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8], "little")
-        if features & ~(7 if size > _HEADER_END else _FP_SSE) or any(
-            state[XSTATE_BV_OFFSET + 8 : XSTATE_BV_OFFSET + 24]
-        ):
-            raise LinuxError(EFAULT)
-    allowed = int.from_bytes(current[_MXCSR_OFFSET + 4 : _MXCSR_OFFSET + 8], "little") or _MXCSR_MASK_DEFAULT
-    if int.from_bytes(legacy[_MXCSR_OFFSET : _MXCSR_OFFSET + 4], "little") & ~allowed:
+    size, allowed = task.process.signals.fp_format
+    if not size:  # no signal so far: the frame is the program's own work
+        size, allowed = _format(task.vcpu.get_fp())
+    state = _read_state(task, address, size)
+    if int.from_bytes(state[_MXCSR_OFFSET : _MXCSR_OFFSET + 4], "little") & ~allowed:
         raise LinuxError(EFAULT)
     task.vcpu.set_fp(state)
+
+
+def _format(state: bytes) -> tuple[int, int]:
+    """Size of the floating-point state and the bits that MXCSR may have."""
+    mask = int.from_bytes(state[_MXCSR_OFFSET + 4 : _MXCSR_OFFSET + 8], "little")
+    return len(state), mask or _MXCSR_MASK_DEFAULT
+
+
+def _read_state(task: Task, address: int, size: int) -> bytes:
+    """An XSAVE area of this size; or only FXSAVE's, and everything else initial (check_xstate_in_sigframe())."""
+    try:
+        state = task.mem.read(address, size + FP_XSTATE_MAGIC2_SIZE)
+    except LinuxError:
+        state = b""
+    if state:
+        magic1, _, _, xstate_size = FPX_SW_BYTES.unpack_from(state, FPX_SW_BYTES_OFFSET)
+        magic2 = int.from_bytes(state[size:], "little")
+        if magic1 == FP_XSTATE_MAGIC1 and xstate_size == size and magic2 == FP_XSTATE_MAGIC2:
+            features = int.from_bytes(state[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8], "little")
+            known = _AVX | _FP_SSE if size > _HEADER_END else _FP_SSE
+            if address & FP_ALIGN - 1 or features & ~known or state[_XCOMP_BV : _XCOMP_BV + 16] != bytes(16):
+                raise LinuxError(EFAULT)
+            return state[:size]
+    if address & _FXSAVE_ALIGN - 1:
+        raise LinuxError(EFAULT)
+    return task.mem.read(address, FXSAVE_SIZE) + _FP_SSE.to_bytes(8, "little") + bytes(size - FXSAVE_SIZE - 8)
 
 
 def bad_frame(task: Task) -> Siginfo:

@@ -87,6 +87,7 @@ class SignalState:
         "_process",
         "actions",
         "attention",
+        "fp_format",
         "on_deliver",
         "shared",
         "trampoline",
@@ -111,6 +112,8 @@ class SignalState:
         self.on_deliver: Callable[[Task, Siginfo], None] | None = None  # a tracer
         self.trap = (0, 0, 0)
         """The last exception: number, error code, address; signal frames show it."""
+        self.fp_format = (0, 0)
+        """Of the vCPU's floating-point state, as sigframe_x86_64 has seen it."""
         self.trampoline = 0
         """Address of the vDSO's rt_sigreturn(2), for handlers without SA_RESTORER (aarch64)."""
 
