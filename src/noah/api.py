@@ -13,7 +13,7 @@ from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
 from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
-from noah.fs.setup import make_fds, make_mounts
+from noah.fs.setup import attach_process, make_fds, make_mounts
 from noah.host.api import Host, HostError
 from noah.host.select import make_host
 from noah.kernel.arch import ARCHES
@@ -30,7 +30,7 @@ from noah.loader.execve import execve, open_program, parse_script
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.syscalls.registry import Missing, Stub, build_table
-from noah.syscalls.system import apply_limit
+from noah.syscalls.system import RELEASE, VERSION, apply_limit
 from noah.vfs.credentials import Credentials
 from noah.vfs.fdtable import FdTable
 from noah.vfs.file import OpenFile
@@ -140,6 +140,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     except EngineError as error:
         raise StartError(str(error)) from None
     process = Process(host, machine, ARCHES[arch], Box(host), creds, boot.fds, fs)
+    attach_process(mounts, process, RELEASE, VERSION)
     process.signals = SignalState(process)
     process.timers = Timers(process)
     process.vdso = vdso_for(machine)
