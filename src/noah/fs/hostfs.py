@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi import mount as magic
 from noah.abi.errno import (
+    EADDRINUSE,
     EBUSY,
     EEXIST,
     EINVAL,
@@ -44,6 +45,7 @@ from noah.abi.fcntl import (
     RESOLVE_NO_SYMLINKS,
     W_OK,
 )
+from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.fs.handle import Handle
 from noah.fs.hostfile import make_file, open_host
@@ -348,6 +350,39 @@ class HostPlace(Place):
 
     def readlink(self) -> bytes:
         return self._tree.files.readlinkat(self._dirfd, self._name)
+
+    # Addresses of AF_UNIX sockets: the descriptor in them must stay open until the host has used them
+
+    def socket_path(self) -> tuple[Handle, bytes]:
+        """What to connect(2) to."""
+        files = self._tree.files
+        if not self._name:
+            return self._handle, self._host_name(self._handle, b"")
+        nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
+        handle = Handle(files, files.openat(self._dirfd, self._name, O_PATH | nofollow))
+        return handle, self._host_name(handle, b"")
+
+    def new_socket_path(self) -> tuple[Handle, bytes]:
+        """What to bind(2) to. EADDRINUSE, EROFS."""
+        try:
+            name = self._new_name()
+        except LinuxError as error:
+            raise LinuxError(EADDRINUSE if error.errno == EEXIST else error.errno) from None
+        files = self._tree.files
+        if name.startswith(b"/") and len(name) < UNIX_PATH_MAX:
+            return self._handle, name + b"\0"  # a whole path: the host's peers see it as the guest's would
+        head, slash, last = name.rpartition(b"/")
+        if not slash:
+            return self._handle, self._host_name(self._handle, name)
+        handle = Handle(files, files.openat(self._dirfd, head or b"/", O_PATH | O_DIRECTORY))
+        return handle, self._host_name(handle, last)
+
+    def _host_name(self, handle: Handle, name: bytes) -> bytes:
+        if self._tree.host.caps.proc_fd:
+            path = b"/proc/self/fd/%d" % handle.number
+        else:
+            path = self._tree.files.fd_path(handle.number) or b""
+        return (path + b"/" + name if name else path) + b"\0"
 
     # Changing
 

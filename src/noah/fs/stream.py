@@ -58,10 +58,10 @@ class StreamFile(HostFile):
                     break
                 if error.errno != EAGAIN or self.is_nonblocking():
                     raise
-            caller.wait(((fd, POLLIN),))
+            self._wait(caller, POLLIN)
         while True:
             if not self.is_nonblocking():
-                caller.wait(((fd, POLLIN),))
+                self._wait(caller, POLLIN)
             try:
                 return files.readv(fd, views)
             except LinuxError as error:
@@ -88,6 +88,10 @@ class StreamFile(HostFile):
                     return done
                 raise
 
+    def _wait(self, caller: Caller, events: int) -> None:
+        """Wait until the host says that the file is ready. ERESTARTSYS when a signal comes."""
+        caller.wait(((self.fd, events),))
+
     def _goes_on(self) -> bool:
         """Whether write(2) waits until everything is written, as pipes do."""
         return True
@@ -105,10 +109,10 @@ class StreamFile(HostFile):
                     break
                 if error.errno != EAGAIN or self.is_nonblocking():
                     raise
-            caller.wait(((fd, POLLOUT),))
+            self._wait(caller, POLLOUT)
         while True:
             if not self.is_nonblocking():
-                caller.wait(((fd, POLLOUT),))
+                self._wait(caller, POLLOUT)
             try:
                 return files.writev(fd, views)
             except LinuxError as error:
@@ -133,6 +137,10 @@ class DeviceFile(StreamFile):
     """A character device other than a terminal: some have positions, some can be mapped."""
 
     __slots__ = ()
+
+    def _wait(self, caller: Caller, events: int) -> None:
+        """Wait until the host says that the file is ready. ERESTARTSYS when a signal comes."""
+        caller.wait(((self.fd, events),))
 
     def _goes_on(self) -> bool:
         return False

@@ -1,0 +1,232 @@
+"""SocketFile: the host's sockets (socket(7)), with waiting that signals of the guest can interrupt."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import (
+    EAGAIN,
+    EALREADY,
+    EINPROGRESS,
+    ENOTSOCK,
+    EPIPE,
+    LinuxError,
+)
+from noah.abi.fcntl import O_NONBLOCK, O_RDWR, SETFL_MASK
+from noah.abi.poll import POLLIN, POLLOUT
+from noah.abi.signal import SIGPIPE
+from noah.abi.socket import (
+    AF_UNIX,
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_NOSIGNAL,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_WAITALL,
+    SO_ERROR,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SO_TYPE,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
+from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
+from noah.fs.handle import Handle
+from noah.fs.hostfs import HostTree, anonymous
+from noah.fs.stream import StreamFile, advance
+
+if TYPE_CHECKING:
+    from noah.host.api import Sockets
+    from noah.host.values import Received
+    from noah.vfs.caller import Caller
+    from noah.vfs.file import OpenFile, Views
+
+Control = Sequence[tuple[int, int, bytes]]
+
+_TIMEVAL: Final = struct.Struct("<qq")
+_RETRY_NS: Final = 5_000_000
+
+
+class SocketFile(StreamFile):
+    """A socket of the host.
+
+    A listening one is O_NONBLOCK on the host, as accept(2) has no flag not to wait; what the guest set is in `flags`.
+    `bound` is the AF_UNIX address that the guest gave, as the host may know it by another name.
+    """
+
+    __slots__ = ("bound", "is_stream", "listening", "peer", "sockets")
+
+    def __init__(self, tree: HostTree, handle: Handle, sockets: Sockets, flags: int) -> None:
+        super().__init__(tree, handle, b"socket:", O_RDWR | flags & O_NONBLOCK)
+        self.sockets = sockets
+        kind = sockets.getsockopt(handle.number, SOL_SOCKET, SO_TYPE, 4)
+        self.is_stream = int.from_bytes(kind, "little") == SOCK_STREAM
+        self.listening = False
+        self.bound = b""
+        self.peer = b""
+
+    # Waiting
+
+    def _deadline(self, caller: Caller, option: int) -> int | None:
+        """When SO_RCVTIMEO or SO_SNDTIMEO ends a wait that starts now."""
+        sec, usec = _TIMEVAL.unpack(self.sockets.getsockopt(self.fd, SOL_SOCKET, option, _TIMEVAL.size))
+        if not sec and not usec:
+            return None
+        timeout: int = sec * NSEC_PER_SEC + usec * 1000
+        return caller.host.clock.clock_gettime(CLOCK_MONOTONIC) + timeout
+
+    def _wait(self, caller: Caller, events: int) -> None:
+        deadline = self._deadline(caller, SO_RCVTIMEO if events == POLLIN else SO_SNDTIMEO)
+        if not caller.wait(((self.fd, events),), deadline):
+            raise LinuxError(EAGAIN)
+
+    def is_nonblocking(self) -> bool:
+        if self.listening:
+            return bool(self.flags & O_NONBLOCK)
+        return super().is_nonblocking()
+
+    def get_flags(self) -> int:
+        flags = super().get_flags()
+        return flags & ~O_NONBLOCK | self.flags & O_NONBLOCK if self.listening else flags
+
+    def set_flags(self, flags: int) -> None:
+        self.flags = self.flags & ~SETFL_MASK | flags
+        self.files.set_flags(self.fd, flags | O_NONBLOCK if self.listening else flags)
+
+    # Connections
+
+    def listen(self, backlog: int) -> None:
+        self.sockets.listen(self.fd, backlog)
+        if not self.listening:
+            flags = self.files.get_flags(self.fd)
+            self.flags = self.flags & ~SETFL_MASK | flags & SETFL_MASK
+            self.files.set_flags(self.fd, flags & SETFL_MASK | O_NONBLOCK)
+            self.listening = True
+
+    def accept(self, caller: Caller, flags: int) -> tuple[SocketFile, bytes]:
+        """flags: SOCK_NONBLOCK. The new socket and its peer's address."""
+        while True:
+            if not self.listening and not self.is_nonblocking():
+                # whoever called listen(2) was another process: the description is a blocking one
+                self._wait(caller, POLLIN)
+            try:
+                fd, address = self.sockets.accept(self.fd, flags)
+                break
+            except LinuxError as error:
+                if error.errno != EAGAIN or self.is_nonblocking():
+                    raise
+            self._wait(caller, POLLIN)
+        file = SocketFile(self.tree, Handle(self.files, fd), self.sockets, flags)
+        file.bound = self.bound
+        return file, address
+
+    def connect(self, caller: Caller, address: bytes) -> None:
+        if self.is_nonblocking():
+            self.sockets.connect(self.fd, address)
+            return
+        files = self.files
+        flags = files.get_flags(self.fd) & SETFL_MASK
+        deadline = self._deadline(caller, SO_SNDTIMEO)
+        while True:
+            files.set_flags(self.fd, flags | O_NONBLOCK)
+            try:
+                self.sockets.connect(self.fd, address)
+                return
+            except LinuxError as error:
+                if error.errno == EAGAIN and address[:2] == AF_UNIX.to_bytes(2, "little"):
+                    pause = True  # the listener's queue is full: nothing tells when that is over
+                elif error.errno in (EINPROGRESS, EALREADY):
+                    pause = False
+                else:
+                    raise
+            finally:
+                files.set_flags(self.fd, flags)
+            now = caller.host.clock.clock_gettime(CLOCK_MONOTONIC)
+            if pause:
+                caller.wait((), now + _RETRY_NS)
+                if deadline is not None and now >= deadline:
+                    raise LinuxError(EAGAIN)
+                continue
+            if not caller.wait(((self.fd, POLLOUT),), deadline):
+                raise LinuxError(EINPROGRESS)
+            errno = int.from_bytes(self.sockets.getsockopt(self.fd, SOL_SOCKET, SO_ERROR, 4), "little")
+            if errno:
+                raise LinuxError(errno)
+            return
+
+    # Messages
+
+    def send(self, caller: Caller, views: Views, control: Control, flags: int, address: bytes) -> int:
+        """sendmsg(2). A stream socket goes on until everything is sent, unless it must not wait."""
+        done = 0
+        left = sum(map(len, views))
+        host_flags = flags & ~MSG_NOSIGNAL | MSG_DONTWAIT
+        while True:
+            try:
+                count = self.sockets.sendmsg(self.fd, views, control, host_flags, address)
+                done += count
+                if count >= left or not self.is_stream:
+                    return done
+                left -= count
+                views = advance(views, count)
+                control = ()
+                continue
+            except LinuxError as error:
+                if error.errno == EPIPE and not flags & MSG_NOSIGNAL:
+                    caller.send_signal(SIGPIPE)
+                if error.errno != EAGAIN or flags & MSG_DONTWAIT or self.is_nonblocking():
+                    if done:
+                        return done
+                    raise
+            try:
+                self._wait(caller, POLLOUT)
+            except LinuxError:
+                if done:
+                    return done
+                raise
+
+    def receive(self, caller: Caller, views: Views, control_size: int, flags: int) -> Received:
+        """recvmsg(2). MSG_WAITALL goes on until the views are full."""
+        host_flags = flags & ~MSG_WAITALL | MSG_DONTWAIT
+        wanted = sum(map(len, views))
+        result: Received | None = None
+        while True:
+            try:
+                got = self.sockets.recvmsg(self.fd, views, control_size, host_flags)
+                if result is not None:
+                    got = got._replace(length=result.length + got.length, control=[*result.control, *got.control])
+                if not flags & MSG_WAITALL or not self.is_stream or flags & MSG_PEEK or got.length >= wanted:
+                    return got
+                if result is not None and got.length == result.length:
+                    return got  # the end
+                if not got.length or got.control:
+                    return got
+                views = advance(views, got.length - (result.length if result is not None else 0))
+                result = got
+                continue
+            except LinuxError as error:
+                if error.errno != EAGAIN or flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB) or self.is_nonblocking():
+                    if result is not None:
+                        return result
+                    raise
+            try:
+                self._wait(caller, POLLIN)
+            except LinuxError:
+                if result is not None:
+                    return result
+                raise
+
+
+def make_socket(caller: Caller, fd: int, flags: int = 0) -> SocketFile:
+    """The file for a host socket. flags: SOCK_NONBLOCK."""
+    tree = anonymous(caller.fs.mounts)
+    return SocketFile(tree, Handle(tree.files, fd), caller.host.sockets, flags & SOCK_NONBLOCK)
+
+
+def as_socket(file: OpenFile) -> SocketFile:
+    if not isinstance(file, SocketFile):
+        raise LinuxError(ENOTSOCK)
+    return file

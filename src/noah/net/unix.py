@@ -1,0 +1,72 @@
+"""AF_UNIX addresses that are paths (unix(7)): the guest's path is walked, the host gets a name that needs no walk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import ECONNREFUSED, EINVAL, ENAMETOOLONG, LinuxError
+from noah.abi.fcntl import AT_FDCWD
+from noah.abi.socket import AF_UNIX, UNIX_PATH_MAX
+from noah.fs.hostfs import HostPlace
+
+if TYPE_CHECKING:
+    from noah.fs.handle import Handle
+    from noah.vfs.caller import Caller
+
+_FAMILY: Final = AF_UNIX.to_bytes(2, "little")
+
+
+def path_of(address: bytes) -> bytes:
+    """The path in an address; b"" for every other kind of address, abstract names too."""
+    if address[:2] != _FAMILY or len(address) <= 2 or not address[2]:
+        return b""
+    return address[2:].partition(b"\0")[0]
+
+
+class HostAddress:
+    """An address for the host, and what keeps it valid until the call has been made."""
+
+    __slots__ = ("_handle", "address")
+
+    def __init__(self, address: bytes, handle: Handle | None = None) -> None:
+        self.address = address
+        self._handle = handle
+
+
+def peer_address(caller: Caller, address: bytes) -> HostAddress:
+    """For connect(2) and sendto(2). ENOENT, EACCES, ECONNREFUSED."""
+    path = path_of(address)
+    if not path:
+        return HostAddress(address)
+    place = caller.fs.resolve(caller, AT_FDCWD, path)
+    if not isinstance(place, HostPlace):
+        place.stat()
+        raise LinuxError(ECONNREFUSED)
+    handle, host_path = place.socket_path()
+    return HostAddress(_FAMILY + host_path, handle)
+
+
+def new_address(caller: Caller, address: bytes) -> tuple[HostAddress, HostPlace | None]:
+    """For bind(2), which makes the file: the address, and the place that has it then."""
+    path = path_of(address)
+    if not path:
+        if address[:2] == _FAMILY and len(address) > 2 + UNIX_PATH_MAX:
+            raise LinuxError(EINVAL)
+        return HostAddress(address), None
+    place = caller.fs.parent(caller, AT_FDCWD, path)
+    if not isinstance(place, HostPlace):
+        place.mknod(0, 0)
+        raise LinuxError(EINVAL)
+    handle, host_path = place.new_socket_path()
+    if len(host_path) > UNIX_PATH_MAX:
+        raise LinuxError(ENAMETOOLONG)
+    return HostAddress(_FAMILY + host_path, handle), place
+
+
+def guest_address(address: bytes) -> bytes:
+    """An address from the host as the guest may see it: a name that only says where Noah found the file is cut down
+    to the last part."""
+    path = path_of(address)
+    if path.startswith(b"/proc/self/fd/"):
+        return _FAMILY + path.rpartition(b"/")[2] + b"\0"
+    return address
