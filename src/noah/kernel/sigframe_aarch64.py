@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from noah.kernel.task import Task
 
 RESTART_SYSCALL: Final = NUMBERS["restart_syscall"]
+# mov x8, #__NR_rt_sigreturn; svc #0: debuggers and unwinders know a signal frame by just these two.
+TRAMPOLINE: Final = (0xD280_0008 | NUMBERS["rt_sigreturn"] << 5 | 0xD400_0001 << 32).to_bytes(8, "little")
 
 _MASK: Final = (1 << 64) - 1
 _X29: Final = X30 - 1

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from noah.kernel.task import Task
 
 RESTART_SYSCALL: Final = NUMBERS["restart_syscall"]
+TRAMPOLINE: Final = b""  # every handler has a restorer
 
 _MASK: Final = (1 << 64) - 1
 _ORDER: Final[tuple[int, ...]] = tuple(getattr(registers, name.upper()) for name in SIGCONTEXT_REGISTERS)

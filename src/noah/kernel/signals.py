@@ -18,6 +18,7 @@ from noah.abi.errno import (
     ERESTARTSYS,
     LinuxError,
 )
+from noah.abi.mman import PROT_EXEC, PROT_READ
 from noah.abi.resource import RLIMIT_SIGPENDING
 from noah.abi.signal import (
     CLD_CONTINUED,
@@ -53,6 +54,7 @@ from noah.host.values import Siginfo
 from noah.kernel import faults, sigframe_aarch64, sigframe_x86_64
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
+from noah.vm.arena import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +117,7 @@ class SignalState:
         self.fp_format = (0, 0)
         """Of the vCPU's floating-point state, as sigframe_x86_64 has seen it."""
         self.trampoline = 0
-        """Address of the vDSO's rt_sigreturn(2), for handlers without SA_RESTORER (aarch64)."""
+        """Where handlers without SA_RESTORER return to (aarch64: __kernel_rt_sigreturn of its vDSO)."""
 
     # -- state
 
@@ -178,6 +180,14 @@ class SignalState:
         task.altstack = (0, task.altstack[1], 0)  # begin_new_exec() leaves the flags alone
         task.restart = None
         self.trap = (0, 0, 0)
+
+    def map_trampoline(self) -> None:
+        """Give a new program the code that handlers without SA_RESTORER return to, where its vDSO is to have it."""
+        code = self._frame.TRAMPOLINE
+        if code:
+            space = self._process.space
+            self.trampoline = space.find_free(PAGE)
+            space.place(b"[vdso]", self.trampoline, PAGE, PROT_READ | PROT_EXEC, code)
 
     def clear_handlers(self, task: Task) -> None:
         """What has a handler goes back to its default: execve(2), CLONE_CLEAR_SIGHAND of clone3(2)."""

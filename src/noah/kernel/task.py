@@ -120,6 +120,7 @@ class Process:
 
     def vdso_auxv(self) -> list[tuple[int, int]]:
         """Map the vDSO into a new program's memory; its entry in the auxiliary vector."""
+        self.signals.map_trampoline()
         return [(AT_SYSINFO_EHDR, self.vdso.map(self.space))] if self.vdso is not None else []
 
 
