@@ -27,6 +27,7 @@ from noah.kernel.task import Process, Task
 from noah.kernel.timers import Timers
 from noah.loader.elf import read_at
 from noah.loader.execve import execve, open_program, parse_script
+from noah.loader.users import NoSuchUser, find_user
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.syscalls.registry import Missing, Stub, build_table
@@ -67,9 +68,9 @@ class Options:
     def __init__(self) -> None:
         self.root = b"/"
         self.volumes: list[tuple[bytes, bytes, bool]] = []  # host path, guest path, read-only
-        self.environ: dict[bytes, bytes] | None = None  # None: the host's for the root "/", else a small one
+        self.environ: dict[bytes, bytes] = {}  # beside the host's for the root "/", or a small one for other roots
         self.cwd: bytes | None = None
-        self.user: bytes = b""
+        self.user = b""  # USER[:GROUP], numbers or names of the guest; empty: the host user's numbers
         self.engine = "auto"
         self.host = "auto"
         self.tracer: Tracer | None = None
@@ -121,14 +122,20 @@ def _reporter(process: Process, report: Callable[[Process, str], None] | None) -
 def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task, bytes, list[bytes]]:
     uid, gid = host.procs.getresuid()[1], host.procs.getresgid()[1]
     creds = Credentials(uid, gid, tuple(host.procs.getgroups()))
+    for path, _, _ in options.volumes:
+        try:
+            host.files.fstatat(AT_FDCWD, path)
+        except LinuxError as error:
+            raise StartError(f"volume {_show(path)}: {describe(error)}") from None
     try:
         mounts = make_mounts(host, options.root, options.volumes)
     except LinuxError as error:
         raise StartError(f"root {_show(options.root)}: {describe(error)}") from None
     fs = FsContext(mounts)
     boot = _Boot(host, creds, fs, make_fds(host, mounts))
-    environ = _environ(host, options)
-    cwd = options.cwd or (host.procs.getcwd() if options.root == b"/" else b"/")
+    home = _become(boot, options.user) if options.user else b""
+    environ = _environ(host, options, home)
+    cwd = options.cwd or (host.procs.getcwd() if _is_host_root(options) else b"/")
     try:
         fs.cwd = fs.directory(boot, AT_FDCWD, cwd)
     except LinuxError as error:
@@ -139,7 +146,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         machine = make_machine(options.engine, arch)
     except EngineError as error:
         raise StartError(str(error)) from None
-    process = Process(host, machine, ARCHES[arch], Box(host), creds, boot.fds, fs)
+    process = Process(host, machine, ARCHES[arch], Box(host), boot.creds, boot.fds, fs)
     attach_process(mounts, process, RELEASE, VERSION)
     process.signals = SignalState(process)
     process.timers = Timers(process)
@@ -187,15 +194,46 @@ class _Boot:
         return True
 
 
-def _environ(host: Host, options: Options) -> dict[bytes, bytes]:
-    if options.environ is not None and options.root != b"/":
-        base = {b"PATH": DEFAULT_PATH, b"HOME": b"/root"}
-    elif options.root == b"/":
-        base = dict(host.procs.environ())
+def _is_host_root(options: Options) -> bool:
+    return not options.root.strip(b"/")
+
+
+def _environ(host: Host, options: Options, home: bytes) -> dict[bytes, bytes]:
+    own = host.procs.environ()
+    if _is_host_root(options):
+        base = dict(own)
     else:
-        own = host.procs.environ()
         base = {b"PATH": DEFAULT_PATH, b"HOME": b"/root"} | {k: own[k] for k in (b"TERM", b"LANG") if k in own}
-    return base | (options.environ or {})
+    if home:
+        base[b"HOME"] = home
+    return base | options.environ
+
+
+def _become(boot: _Boot, user: bytes) -> bytes:
+    """Give the guest its user; the user's home, b"" if it is not known."""
+    try:
+        found = find_user(user, _read(boot, b"/etc/passwd"), _read(boot, b"/etc/group"))
+    except NoSuchUser as error:
+        raise StartError(str(error)) from None
+    boot.creds = Credentials(found.uid, found.gid, found.groups)
+    return found.home
+
+
+def _read(boot: _Boot, path: bytes) -> bytes:
+    """A file of the guest; b"" if it cannot be read."""
+    try:
+        file = boot.fs.open(boot, AT_FDCWD, path, O_RDONLY)
+    except LinuxError:
+        return b""
+    data = b""
+    try:
+        while part := read_at(boot, file, len(data), 1 << 16):
+            data += part
+    except LinuxError:
+        pass
+    finally:
+        file.release()
+    return data
 
 
 def _find(boot: _Boot, program: bytes, path: bytes) -> bytes:

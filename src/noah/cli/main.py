@@ -1,59 +1,103 @@
-"""The `noah` command."""
+"""The `noah` command: its subcommands, and how it fails.
+
+Exit statuses are docker's: 125 for errors of Noah itself, 126 and 127 for programs that cannot be executed or found.
+Little is imported here, so that an interrupt while Noah starts is caught.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from typing import NoReturn
+from typing import Final
 
-from noah.api import Options, StartError, start
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """docker's exit status for its own errors is 125, and one line is enough."""
-        sys.stderr.write(f"noah: {message}; see '{self.prog} --help'\n")
-        raise SystemExit(125)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="noah", description="Run unmodified Linux programs.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run = commands.add_parser("run", help="run a program")
-    run.add_argument("--root", default="/")
-    run.add_argument("--engine", default="auto")
-    run.add_argument("--host", default="auto")
-    run.add_argument("-w", "--workdir")
-    run.add_argument("-e", "--env", action="append", default=[])
-    run.add_argument("--strace", nargs="?", const="")
-    run.add_argument("program", nargs=argparse.REMAINDER)
-    return parser
+FAILURE: Final = 125
+INTERRUPTED: Final = 130  # 128 + SIGINT
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
 
 def main() -> int:
-    """Entry point of the `noah` script."""
-    arguments = _parser().parse_args()
-    options = Options()
-    options.root = _bytes(arguments.root)
-    options.engine = arguments.engine
-    options.host = arguments.host
-    if arguments.workdir:
-        options.cwd = _bytes(arguments.workdir)
-    if arguments.env:
-        options.environ = dict(_bytes(item).split(b"=", 1) for item in arguments.env)  # type: ignore[misc]
-    if arguments.strace is not None:
-        from noah.trace.strace import Strace
-
-        options.tracer = Strace(_bytes(arguments.strace) or None)
-    program = arguments.program
-    if program and program[0] == "--":
-        program = program[1:]
+    """Entry point of the `noah` script: the exit status, unless the process becomes a guest."""
     try:
-        start([_bytes(word) for word in program], options)
-    except StartError as error:
-        sys.stderr.write(f"noah: {error}\n")
-        return error.status
+        return _flushed(_command(sys.argv[1:]))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # else the interpreter complains about it at its end
+        return BROKEN_PIPE
+    except Exception as error:
+        return _report(error)
+
+
+def _command(words: list[str]) -> int:
+    # Imported one by one: the start of `noah run` is what users wait for most often.
+    name, rest = (words[0], words[1:]) if words else ("", [])
+    if name in ("--help", "-h", "help"):
+        from noah.cli import help
+
+        return _print(help.MAIN)
+    if name in ("--version", "-V"):
+        from noah import __version__
+
+        return _print(f"noah {__version__}\n")
+    if name not in ("run", "trace", "report", "doctor"):
+        what = "an option" if name.startswith("-") else "a command"
+        text = f"{name} is not {what} of Noah" if name else "a command is missing: run, trace, report or doctor"
+        return complain(f"{text}; see 'noah --help'")
+    from noah.cli.parse import UsageError
+
+    try:
+        return _dispatch(name, rest)
+    except UsageError as error:
+        return complain(f"{error}; see 'noah {name} --help'")
+
+
+def _dispatch(name: str, rest: list[str]) -> int:
+    from noah.host.console import arguments
+
+    words = arguments(rest)
+    if name == "doctor":
+        from noah.cli.doctor import doctor
+
+        return doctor(words)
+    if name == "report":
+        from noah.cli.report import report
+
+        return report(words)
+    from noah.cli.run import run, trace
+
+    return run(words) if name == "run" else trace(words)
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(text)
+    return 0
+
+
+def complain(text: str, status: int = FAILURE) -> int:
+    """One line on stderr; the exit status that goes with it."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.write(f"noah: {text}\n")
+        except OSError:
+            pass  # nobody is left to be told
+    return status
+
+
+def _flushed(status: int) -> int:
+    """Write out what was printed, while an error can still be reported in one line."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return status
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in (5, 28):  # EIO, ENOSPC: the same on every host
+        sys.stdout = None
+        return complain(f"cannot write the output: {error.strerror}")
+    from noah.host.console import variable
+
+    if variable("NOAH_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    text = str(error).replace("\n", " ")[:200]
+    return complain(f"internal error: {type(error).__name__}: {text}; run with NOAH_DEBUG=1 for the traceback")

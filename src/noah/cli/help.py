@@ -1,0 +1,114 @@
+"""The texts of `--help`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAIN: Final = """\
+Usage: noah COMMAND [OPTIONS] ...
+
+Runs unmodified Linux programs in a user-mode virtual machine; Noah answers their system calls.
+
+Commands:
+  run       run a program
+  trace     run a program and show its system calls
+  report    list what programs asked for and Noah does not have
+  doctor    check whether this machine can run programs, and how fast
+
+Options:
+  --version   print the version
+  --help      print this text; `noah COMMAND --help` says more about a command
+
+Try:
+  noah run -- bash -c 'ls / | wc -l'
+  noah doctor
+"""
+
+_RUN_OPTIONS: Final = """\
+  --root DIR              the guest's root directory (default: /, the host's own programs)
+  -v, --volume HOST:GUEST[:ro]
+                          show a directory or file of the host at the path GUEST; ro: for reading only
+  -e, --env NAME=VALUE    set an environment variable; NAME alone takes the host's value
+  -w, --workdir DIR       the working directory, a path of the guest
+  -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group
+  -i, -t, --rm            accepted for the sake of habit: streams and terminals are always handed through,
+                          and nothing is kept behind a run
+  --engine auto|kvm|emulator
+                          what executes the guest's instructions (auto: KVM where it works)
+  --host auto|linux|posix
+                          which of the host's features are used (posix: only those that every host has)
+  --verbose               name on stderr what the program asks for and Noah does not have
+"""
+
+RUN: Final = (
+    """\
+Usage: noah run [OPTIONS] [--] PROGRAM [ARGUMENTS...]
+
+Runs a Linux program. Options end at PROGRAM, or at --. The program's exit status is Noah's; a program that dies of a
+signal takes Noah along in the same way. 125 means that Noah itself failed, 126 that PROGRAM cannot be executed, 127
+that there is no such program.
+
+Options:
+"""
+    + _RUN_OPTIONS
+    + """\
+  --strace[=FILE]         write every system call to FILE, or to stderr, as strace(1) does
+  --help                  print this text
+
+Examples:
+  noah run -- cat /etc/os-release
+  noah run --root ~/debian -v ~/src:/src -w /src -- make
+  noah run -e LANG=C -u nobody -- id
+  noah run --strace=calls.txt -- sh -c 'date | tr a-z A-Z'
+
+Environment:
+  NOAH_VERBOSE=1   as --verbose      NOAH_DEBUG=1    show Python's traceback when Noah itself fails
+  NOAH_STRICT=1    show the traceback of every mistake inside Noah at once, beside the log of them
+"""
+)
+
+TRACE: Final = (
+    """\
+Usage: noah trace [-c] [-o FILE] [OPTIONS] [--] PROGRAM [ARGUMENTS...]
+
+Runs a program and writes every system call of it and of all its children as strace(1) does, a line each, to stderr.
+
+  -o FILE                 write to FILE instead
+  -c                      count instead: calls, errors and the time they took, waiting included; a process that is
+                          killed by SIGKILL, or that outlives the first one, is not counted
+  -f                      accepted for the sake of habit: children are always followed
+
+Options of `noah run`:
+"""
+    + _RUN_OPTIONS
+    + """\
+
+Examples:
+  noah trace -- cat /etc/hostname
+  noah trace -o calls.txt -- make
+  noah trace -c -- find /usr -name '*.h'
+"""
+)
+
+REPORT: Final = """\
+Usage: noah report [--clear]
+       noah report [OPTIONS of noah run] [--] PROGRAM [ARGUMENTS...]
+
+Lists the system calls and flags that programs asked for and Noah does not have, most wanted first. Noah keeps the list
+in $XDG_STATE_HOME/noah/missing (~/.local/state/noah/missing). With PROGRAM: runs it, and lists what this run asked for
+when it ends, on stderr.
+
+  --clear   forget the list
+
+Examples:
+  noah report
+  noah report -- python3 -c 'import asyncio'
+"""
+
+DOCTOR: Final = """\
+Usage: noah doctor
+
+Checks what programs need on this machine: Python, the host, KVM and the emulator with a self-test of each, the clock
+pages, limits; runs a small program. Says what to do about whatever does not work. The exit status is 0 if programs
+can run, else 1.
+"""

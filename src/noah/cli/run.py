@@ -1,0 +1,161 @@
+"""`noah run` and `noah trace`: from words to noah.api.Options."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from noah.cli.main import FAILURE, complain
+from noah.cli.parse import Option, Parsed, UsageError, parse
+
+if TYPE_CHECKING:
+    from noah.api import Options
+
+HELP: Final = Option("--help", "-h")
+COMMON: Final = (
+    HELP,
+    Option("--root", metavar="DIR"),
+    Option("--volume", "-v", metavar="HOST:GUEST[:ro]"),
+    Option("--env", "-e", metavar="NAME=VALUE"),
+    Option("--workdir", "-w", metavar="DIR"),
+    Option("--user", "-u", metavar="USER[:GROUP]"),
+    Option("--interactive", "-i"),
+    Option("--tty", "-t"),
+    Option("--rm"),
+    Option("--engine", metavar="auto|kvm|emulator"),
+    Option("--host", metavar="auto|linux|posix"),
+    Option("--verbose"),
+)
+_RUN: Final = (*COMMON, Option("--strace", metavar="FILE", optional=True))
+_TRACE: Final = (*COMMON, Option("-c"), Option("-f"), Option("-o", metavar="FILE"))
+
+
+def run(words: list[bytes]) -> int:
+    """`noah run`."""
+    parsed = parse(words, _RUN)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        sys.stdout.write(help.RUN)
+        return 0
+    options = options_from(parsed)
+    if parsed.has("--strace"):
+        from noah.trace.strace import Strace
+
+        options.tracer = Strace(parsed.last("--strace") or None)
+    return launch(parsed.words, options)
+
+
+def trace(words: list[bytes]) -> int:
+    """`noah trace`."""
+    parsed = parse(words, _TRACE)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        sys.stdout.write(help.TRACE)
+        return 0
+    options = options_from(parsed)
+    path = parsed.last("-o") or None
+    if parsed.has("-c"):
+        from noah.trace.summary import Summary
+
+        options.tracer = Summary(path)
+    else:
+        from noah.trace.strace import Strace
+
+        options.tracer = Strace(path)
+    return launch(parsed.words, options)
+
+
+def options_from(parsed: Parsed) -> Options:
+    """What `noah run`'s options say. Raises UsageError."""
+    _choice(parsed, "--engine")
+    _choice(parsed, "--host")
+    if not parsed.words:
+        raise UsageError("a program to run is missing")
+    workdir = parsed.last("--workdir")
+    if parsed.has("--workdir") and not workdir.startswith(b"/"):
+        raise UsageError(f"working directory {_text(workdir)!r} is no absolute path")
+    volumes = [_volume(value) for value in parsed.all("--volume")]
+    environ = _environ(parsed.all("--env"))
+
+    from noah.api import Options  # the most of Noah: not before the command line is known to make sense
+
+    options = Options()
+    options.root = parsed.last("--root", b"/")
+    options.volumes = volumes
+    options.environ = environ
+    options.cwd = workdir or None
+    options.user = parsed.last("--user")
+    options.engine = _text(parsed.last("--engine", b"auto"))
+    options.host = _text(parsed.last("--host", b"auto"))
+    _hooks(options, verbose=parsed.has("--verbose"))
+    return options
+
+
+def launch(words: list[bytes], options: Options) -> int:
+    """Become the program; the exit status if that cannot be."""
+    from noah.api import StartError, start
+    from noah.trace.output import TraceError
+
+    try:
+        start(words, options)
+    except StartError as error:
+        return complain(str(error), error.status)
+    except TraceError as error:
+        return complain(str(error), FAILURE)
+
+
+def _hooks(options: Options, *, verbose: bool) -> None:
+    """Where reports go: what is missing is noted for `noah report`, Noah's own mistakes are logged."""
+    from noah.host.console import ErrorOutput, variable
+    from noah.trace.report import Bugs, Missed
+
+    errors = ErrorOutput()
+    options.on_missing = Missed(errors if verbose or variable("NOAH_VERBOSE") else None)
+    options.on_bug = Bugs(errors, strict=bool(variable("NOAH_STRICT")))
+
+
+def _choice(parsed: Parsed, name: str) -> None:
+    metavar = next(option.metavar for option in COMMON if name in option.names)
+    value = _text(parsed.last(name, b"auto"))
+    if value not in metavar.split("|"):
+        _refuse(name, value, f"choose one of {', '.join(metavar.split('|'))}")
+
+
+def _volume(value: bytes) -> tuple[bytes, bytes, bool]:
+    """HOST:GUEST[:ro] as (host path, guest path, read-only)."""
+    parts = value.split(b":")
+    if len(parts) not in (2, 3) or not parts[0]:
+        _refuse("--volume", _text(value), "write HOST:GUEST or HOST:GUEST:ro")
+    mode = parts[2] if len(parts) == 3 else b"rw"
+    if mode not in (b"ro", b"rw"):
+        _refuse("--volume", _text(value), f"{_text(mode)!r} is neither ro nor rw")
+    if not parts[1].startswith(b"/"):
+        _refuse("--volume", _text(value), "the guest's path must be absolute")
+    return parts[0], parts[1], mode == b"ro"
+
+
+def _environ(values: list[bytes]) -> dict[bytes, bytes]:
+    """NAME=VALUE, or NAME for the host's value; a NAME that the host does not have stays unset, as with docker."""
+    from noah.host.console import environment
+
+    own = environment()
+    result = {}
+    for value in values:
+        name, equals, content = value.partition(b"=")
+        if not name:
+            _refuse("--env", _text(value), "the name is empty")
+        if equals:
+            result[name] = content
+        elif name in own:
+            result[name] = own[name]
+    return result
+
+
+def _refuse(option: str, value: str, why: str) -> NoReturn:
+    raise UsageError(f"{option} {value!r}: {why}")
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")

@@ -1,0 +1,47 @@
+"""What a front end asks of its own process, before there is a Host: its environment and its error output."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+_STDERR: Final = 2
+
+
+def variable(name: str) -> str:
+    """An environment variable, "" if it is not set."""
+    return os.environ.get(name, "")
+
+
+def arguments(words: list[str]) -> list[bytes]:
+    """The bytes that the caller of this program handed over (sys.argv has them decoded)."""
+    return [os.fsencode(word) for word in words]
+
+
+def environment() -> dict[bytes, bytes]:
+    return dict(os.environb)
+
+
+class ErrorOutput:
+    """The error output as it is now. Guests close and replace descriptors: what is 2 later may be another file."""
+
+    __slots__ = ("_identity",)
+
+    def __init__(self) -> None:
+        self._identity = _identify()
+
+    def write(self, text: str) -> None:
+        """Write, if descriptor 2 is still the same file; nobody can be told when it fails."""
+        if self._identity is not None and _identify() == self._identity:
+            try:
+                os.write(_STDERR, text.encode("utf-8", "backslashreplace"))
+            except OSError:
+                pass
+
+
+def _identify() -> tuple[int, int, int] | None:
+    try:
+        found = os.fstat(_STDERR)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_rdev
