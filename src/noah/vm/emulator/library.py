@@ -6,11 +6,10 @@ Numbers are those of <unicorn/unicorn.h>, x86.h and arm64.h; they are part of th
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import importlib.util
+import os.path
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, Final
 
 from noah.vm.api import EngineError
@@ -48,10 +47,12 @@ def _library_path() -> str:
     spec = importlib.util.find_spec("unicorn")
     for place in (spec.submodule_search_locations or []) if spec else []:
         for name in _NAMES:
-            path = Path(place) / "lib" / name
-            if path.exists():
-                return str(path)
-    found = ctypes.util.find_library("unicorn")
+            path = os.path.join(place, "lib", name)
+            if os.path.exists(path):
+                return path
+    from ctypes.util import find_library  # slow to load
+
+    found = find_library("unicorn")
     if found is None:
         raise EngineError("the emulator needs Unicorn: pip install unicorn")
     return found

@@ -11,10 +11,12 @@ from noah.vm.arch.aarch64_paging import Aarch64PageTables
 from noah.vm.arch.x86_paging import PageTables
 from noah.vm.arena import PAGE, Arena
 from noah.vm.emulator.aarch64 import Aarch64Vcpu
-from noah.vm.emulator.watcher import SignalWatcher
+from noah.vm.emulator.watcher import ALL, SignalWatcher
 from noah.vm.emulator.x86_64 import SYSTEM_ADDRESS, X86Vcpu, system_page
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from noah.vm.api import Vcpu
     from noah.vm.hostclock import HostClock
 
@@ -55,7 +57,7 @@ class EmulatorMachine:
         self.stale = False
         """The page tables lost a permission that the TLB may still have."""
         self.watcher: SignalWatcher | None = None
-        self._signals = {int(number) for number in signal.valid_signals()}.difference(_UNBLOCKABLE, _OWN)
+        self._signals = ALL.difference(_UNBLOCKABLE, _OWN)
         if arch == "x86_64":
             self._flags_of, self._flags_removed = x86_paging.flags_of, x86_paging.flags_removed
             self._vcpu = X86Vcpu(self)
@@ -145,9 +147,9 @@ class EmulatorMachine:
         self._vcpu.take()
         return self._vcpu
 
-    def watch(self, signals: set[int]) -> None:
+    def watch(self, signals: Set[int]) -> None:
         """Choose the host signals that end a run when they are pending. All that can be blocked, unless said."""
-        self._signals = signals.difference(_UNBLOCKABLE, _OWN)
+        self._signals = frozenset(signals).difference(_UNBLOCKABLE, _OWN)
         if self.watcher is not None:
             self.watcher.close()
             self.watcher = None
