@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.errno import E2BIG, EAGAIN, EFAULT, EINVAL, EPERM, ESRCH, LinuxError
+from noah.abi.errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from noah.abi.kinds import (
+    Addr,
     ArgvPtr,
     AtFlags,
     CloneArgsPtr,
     CloneFlags,
     DirFd,
     EnvPtr,
+    Hex32,
     Int,
     IntOutPtr,
     Path,
@@ -84,7 +86,7 @@ _MAX_STRINGS_BYTES: Final = 8 << 20  # more cannot pass the checks of execve(2)
 
 
 def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
-    if flags & CLONE_SIGHAND and not flags & CLONE_VM or flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
+    if (flags & CLONE_SIGHAND and not flags & CLONE_VM) or (flags & CLONE_THREAD and not flags & CLONE_SIGHAND):
         raise LinuxError(EINVAL)
     if flags & CLONE_CLEAR_SIGHAND and flags & CLONE_SIGHAND:
         raise LinuxError(EINVAL)
@@ -99,7 +101,7 @@ def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, 
             raise LinuxError(EINVAL)
     shared = flags & (CLONE_FS | CLONE_FILES | CLONE_SIGHAND)
     vfork = bool(flags & CLONE_VM)
-    if shared and not flags & CLONE_VFORK or vfork and not flags & CLONE_VFORK:
+    if (shared and not flags & CLONE_VFORK) or (vfork and not flags & CLONE_VFORK):
         task.process.missing("clone: sharing between processes")
         raise LinuxError(EINVAL)
     pid = fork_process(task, share_until_exec=bool(flags & CLONE_VFORK))
@@ -174,6 +176,12 @@ def set_tid_address(task: Task, tidptr: ULong) -> int:
     """set_tid_address(2): where 0 is written when the thread ends."""
     task.clear_child_tid = tidptr
     return task.tid
+
+
+@syscall(partial="always ENOSYS, which tells C libraries to do without")
+def rseq(task: Task, area: Addr, length: Hex32, flags: Hex32, signature: Hex32) -> int:
+    """rseq(2): restartable sequences, which save threads of one processor from atomic instructions."""
+    raise LinuxError(ENOSYS)
 
 
 # -- execve
@@ -282,9 +290,7 @@ def waitid(
         raise LinuxError(EINVAL)
     if idtype == P_PIDFD:
         id_ = task.fds.get(id_).poll_fd
-    elif idtype == P_PID and id_ <= 0 or idtype == P_PGID and id_ < 0:
-        raise LinuxError(EINVAL)
-    elif idtype not in (P_ALL, P_PID, P_PGID):
+    elif (idtype == P_PID and id_ <= 0) or (idtype == P_PGID and id_ < 0) or idtype not in (P_ALL, P_PID, P_PGID):
         raise LinuxError(EINVAL)
     kept = options & (WNOWAIT | WEXITED | WSTOPPED | WCONTINUED) | WNOHANG
     while True:
