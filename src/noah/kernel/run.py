@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -104,7 +103,9 @@ def _trap(task: Task, kind: int) -> None:
 
 def report_bug(task: Task, number: int) -> None:
     """An exception that no handler may let out: Noah's own mistake. The guest sees EIO and lives on."""
-    text = "".join(traceback.format_exc())
+    import traceback  # slow to load
+
+    text = traceback.format_exc()
     task.process.on_bug(f"noah: internal error in system call {number} of process {task.pid}:\n{text}")
 
 

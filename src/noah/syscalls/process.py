@@ -22,7 +22,6 @@ from noah.abi.kinds import (
     RusagePtr,
     SiginfoOutPtr,
     Size,
-    ULong,
     WaitIdType,
     WaitOptions,
     WaitStatusPtr,
@@ -140,7 +139,7 @@ def vfork(task: Task) -> int:
 
 
 @syscall(partial="no threads, no pidfd, no namespaces; processes do not share descriptors or memory, but for vfork")
-def clone(task: Task, flags: CloneFlags, stack: ULong, parent_tid: IntOutPtr, child_tid: ULong, tls: ULong) -> int:
+def clone(task: Task, flags: CloneFlags, stack: Addr, parent_tid: IntOutPtr, child_tid: Addr, tls: Addr) -> int:
     """clone(2): make a child process."""
     flags &= 0xFFFFFFFF & ~CLONE_DETACHED
     if task.process.arch.name == "aarch64":  # CONFIG_CLONE_BACKWARDS: tls comes before child_tid
@@ -172,7 +171,7 @@ def clone3(task: Task, args: CloneArgsPtr, size: Size) -> int:
 
 
 @syscall
-def set_tid_address(task: Task, tidptr: ULong) -> int:
+def set_tid_address(task: Task, tidptr: Addr) -> int:
     """set_tid_address(2): where 0 is written when the thread ends."""
     task.clear_child_tid = tidptr
     return task.tid

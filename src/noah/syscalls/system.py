@@ -476,7 +476,7 @@ def prctl(task: Task, option: PrctlOption, arg2: ULong, arg3: ULong, arg4: ULong
 
 
 @syscall
-def arch_prctl(task: Task, code: ArchPrctlCode, addr: ULong) -> int:
+def arch_prctl(task: Task, code: ArchPrctlCode, addr: Addr) -> int:
     """arch_prctl(2): FS and GS base, on x86-64."""
     vcpu = task.vcpu
     if code in (codes.ARCH_SET_FS, codes.ARCH_SET_GS):
