@@ -49,7 +49,7 @@ from noah.abi.signal import (
     UNBLOCKABLE,
     bit,
 )
-from noah.abi.wait import P_ALL, WEXITED, WNOHANG, WNOWAIT
+from noah.abi.wait import P_ALL, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED
 from noah.host.values import Siginfo
 from noah.kernel import faults, sigframe_aarch64, sigframe_x86_64
 from noah.kernel.control import ProcessExit
@@ -295,21 +295,27 @@ class SignalState:
 
     def _child_changed(self, info: Siginfo) -> Siginfo | None:
         """SIGCHLD by the rules of do_notify_parent(); None if the guest is not told."""
-        process = self._process
         if self.reaps_children():
             self._reap()
+        if not info.pid:  # a host that tells no more than the number
+            info = self._look_for_child(WEXITED | WSTOPPED | WCONTINUED) or info
         if info.code in _CODES_OF_STOPS and self.actions[SIGCHLD][1] & SA_NOCLDSTOP:
             # The host queues one SIGCHLD: the end of another child may be hidden behind this one.
-            if not process.host.caps.waitid:
-                return None
-            try:
-                ended, _ = process.host.procs.waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
-            except LinuxError:
-                return None
-            if not ended.pid:
-                return None
-            return Siginfo(SIGCHLD, 0, ended.code, pid=ended.pid, uid=ended.uid, status=ended.status)
+            return self._look_for_child(WEXITED)
         return info
+
+    def _look_for_child(self, kinds: int) -> Siginfo | None:
+        """The SIGCHLD of a child that waits to be waited for."""
+        host = self._process.host
+        if not host.caps.waitid:
+            return None
+        try:
+            child, _ = host.procs.waitid(P_ALL, 0, kinds | WNOHANG | WNOWAIT)
+        except LinuxError:
+            return None
+        if not child.pid:
+            return None
+        return Siginfo(SIGCHLD, 0, child.code, pid=child.pid, uid=child.uid, status=child.status)
 
     def _reap(self) -> None:
         process = self._process

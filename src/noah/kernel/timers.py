@@ -150,7 +150,7 @@ class PosixTimer:
 class Timers:
     """The timers of one process."""
 
-    __slots__ = ("_next_id", "_posix", "_process", "_real_end", "_real_interval", "armed")
+    __slots__ = ("_next_id", "_posix", "_process", "_real_end", "_real_interval", "_rings_at", "armed")
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -158,6 +158,7 @@ class Timers:
         self._next_id = 0
         self._real_end: int | None = None  # CLOCK_MONOTONIC
         self._real_interval = 0
+        self._rings_at = 0  # CLOCK_MONOTONIC
         self.armed = False
         """The host's ITIMER_REAL runs."""
 
@@ -230,26 +231,22 @@ class Timers:
 
     # -- running
 
-    def _nearest(self) -> int | None:
-        """ns until the next end of a timer, not positive if that is over; None if none runs."""
+    def is_due(self) -> bool:
+        """Whether the host's timer must have rung by now."""
+        return self.armed and self.now(CLOCK_MONOTONIC) >= self._rings_at
+
+    def wind(self) -> None:
+        """Set the host's timer to the nearest end."""
         nearest = None if self._real_end is None else self._real_end - self.now(CLOCK_MONOTONIC)
         for timer in self._posix.values():
             left = timer.due_in()
             if left is not None and (nearest is None or left < nearest):
                 nearest = left
-        return nearest
-
-    def is_due(self) -> bool:
-        """Whether a timer has ended."""
-        nearest = self._nearest() if self.armed else None
-        return nearest is not None and nearest <= 0
-
-    def wind(self) -> None:
-        """Set the host's timer to the nearest end."""
-        nearest = self._nearest()
         if nearest is not None:
             whole = -(-nearest // _STEP_NS) * _STEP_NS  # never early
-            self._process.host.clock.setitimer(ITIMER_REAL, min(max(whole, _STEP_NS), _LONGEST_NS), 0)
+            span = min(max(whole, _STEP_NS), _LONGEST_NS)
+            self._rings_at = self.now(CLOCK_MONOTONIC) + span
+            self._process.host.clock.setitimer(ITIMER_REAL, span, 0)
             self.armed = True
         elif self.armed:
             self._process.host.clock.setitimer(ITIMER_REAL, 0, 0)
