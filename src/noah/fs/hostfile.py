@@ -1,4 +1,4 @@
-"""Open files that stand on a host descriptor: regular files and directories here, what may wait in noah.fs.stream."""
+"""Open files that stand on a host descriptor: regular files and directories here, what may wait in noah.vfs.stream."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from noah.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from noah.abi.signal import SIGXFSZ
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from noah.abi.time import CLOCK_MONOTONIC
-from noah.fs.handle import Handle, HostFile
-from noah.fs.hostioctl import host_ioctl
-from noah.fs.stream import DeviceFile, StreamFile
 from noah.fs.tty import TtyFile
 from noah.mm.vma import MappedFile
+from noah.vfs.handle import Handle, HostFile
+from noah.vfs.hostioctl import host_ioctl
+from noah.vfs.stream import DeviceFile, StreamFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from noah.fs.hostfs import HostTree
     from noah.host.values import Stat
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile, Views
+    from noah.vfs.handle import HostTree
     from noah.vfs.place import Directory
 FIFO_RETRY_NS: Final = 10_000_000
 
@@ -223,15 +223,15 @@ def make_file(caller: Caller, tree: HostTree, handle: Handle, path: bytes, flags
 def open_stream(caller: Caller, tree: HostTree, handle: Handle, path: bytes, flags: int, stat: Stat) -> OpenFile:
     """For a descriptor that was opened with O_NONBLOCK: wait as the guest's open(2) would, then clear it."""
     files = tree.files
-    kind = stat.mode & S_IFMT
+    file = make_stream(tree, handle, path, flags, stat.mode & S_IFMT)
     if not flags & O_NONBLOCK:
-        if kind == S_IFIFO and flags & O_ACCMODE == O_RDONLY:
-            _wait_for_writer(caller, handle.number)
+        if stat.mode & S_IFMT == S_IFIFO and flags & O_ACCMODE == O_RDONLY:
+            file.pushed_back = _wait_for_writer(caller, handle.number)
         files.set_flags(handle.number, files.get_flags(handle.number) & ~O_NONBLOCK & SETFL_MASK)
-    return make_stream(tree, handle, path, flags, kind)
+    return file
 
 
-def make_stream(tree: HostTree, handle: Handle, path: bytes, flags: int, kind: int) -> OpenFile:
+def make_stream(tree: HostTree, handle: Handle, path: bytes, flags: int, kind: int) -> StreamFile:
     if kind == S_IFCHR:
         if tree.files.isatty(handle.number):
             return TtyFile(tree, handle, path, flags)
@@ -239,8 +239,11 @@ def make_stream(tree: HostTree, handle: Handle, path: bytes, flags: int, kind: i
     return StreamFile(tree, handle, path, flags)
 
 
-def _wait_for_writer(caller: Caller, fd: int) -> None:
-    """A FIFO was opened to read (fifo(7)): a writer is there if copying out of it fails for want of data only."""
+def _wait_for_writer(caller: Caller, fd: int) -> bytes:
+    """A FIFO was opened to read (fifo(7)): a writer is there if copying out of it fails for want of data only.
+
+    A host that cannot copy has to read; if a byte should have come just then, it is returned.
+    """
     files = caller.host.files
     clock = caller.host.clock
     ends = files.pipe()
@@ -248,13 +251,19 @@ def _wait_for_writer(caller: Caller, fd: int) -> None:
         while True:
             try:
                 if files.tee(fd, ends[1], 1, SPLICE_F_NONBLOCK):
-                    return
+                    return b""
             except LinuxError as error:
-                if error.errno in (EAGAIN, EINVAL):
-                    return
-                raise
+                if error.errno == EAGAIN:
+                    return b""
+                if error.errno != EINVAL:
+                    raise
+                try:
+                    if byte := files.read(fd, 1):
+                        return byte
+                except LinuxError:
+                    return b""  # EAGAIN
             if caller.wait(((fd, POLLIN),), clock.clock_gettime(CLOCK_MONOTONIC) + FIFO_RETRY_NS):
-                return
+                return b""
     finally:
         files.close_quietly(ends[0])
         files.close_quietly(ends[1])

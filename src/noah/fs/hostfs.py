@@ -47,8 +47,8 @@ from noah.abi.fcntl import (
 )
 from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from noah.fs.handle import Handle
 from noah.fs.hostfile import make_file, open_host
+from noah.vfs.handle import Handle
 from noah.vfs.namespace import Walk
 from noah.vfs.place import Directory, Place, Times, join
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from noah.host.values import Stat, Statfs, Statx
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile
-    from noah.vfs.mounts import Mount, MountTable
+    from noah.vfs.mounts import Mount
     from noah.vfs.namespace import FsContext
 
 
@@ -142,13 +142,6 @@ class HostTree:
             return self.mount.path if host_path == self.host_path else path
         rest = host_path[len(self.host_path) :]
         return rest if self.mount.path == b"/" else self.mount.path + rest
-
-
-def anonymous(mounts: MountTable) -> HostTree:
-    """The tree of host files that have no name in the guest."""
-    tree = mounts.anonymous
-    assert isinstance(tree, HostTree)
-    return tree
 
 
 class HostDirectory(Directory):
@@ -351,10 +344,7 @@ class HostPlace(Place):
     def readlink(self) -> bytes:
         return self._tree.files.readlinkat(self._dirfd, self._name)
 
-    # Addresses of AF_UNIX sockets: the descriptor in them must stay open until the host has used them
-
     def socket_path(self) -> tuple[Handle, bytes]:
-        """What to connect(2) to."""
         files = self._tree.files
         if not self._name:
             return self._handle, self._host_name(self._handle, b"")
@@ -363,7 +353,6 @@ class HostPlace(Place):
         return handle, self._host_name(handle, b"")
 
     def new_socket_path(self) -> tuple[Handle, bytes]:
-        """What to bind(2) to. EADDRINUSE, EROFS."""
         try:
             name = self._new_name()
         except LinuxError as error:

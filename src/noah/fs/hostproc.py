@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noah.abi.errno import LinuxError
 from noah.abi.fcntl import AT_FDCWD, DT_REG, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY
-from noah.fs.handle import Handle
 from noah.fs.virtual import DirNode, FileNode, Node
+from noah.vfs.handle import Handle
 
 if TYPE_CHECKING:
     from noah.host.api import Host

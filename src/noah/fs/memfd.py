@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from noah.abi.fcntl import O_LARGEFILE, O_RDWR
-from noah.fs.handle import Handle
 from noah.fs.hostfile import RegularFile
-from noah.fs.hostfs import anonymous
+from noah.vfs.handle import Handle
 
 if TYPE_CHECKING:
     from noah.vfs.caller import Caller
@@ -15,6 +14,6 @@ if TYPE_CHECKING:
 
 def make_memory_file(caller: Caller, name: bytes, flags: int) -> RegularFile:
     """flags: MFD_*."""
-    tree = anonymous(caller.fs.mounts)
+    tree = caller.fs.mounts.anonymous
     handle = Handle(tree.files, caller.host.files.memfd_create(name, flags))
     return RegularFile(tree, handle, b"/memfd:" + name + b" (deleted)", O_RDWR | O_LARGEFILE)

@@ -9,11 +9,11 @@ from noah.abi.errno import EEXIST, LinuxError
 from noah.abi.fcntl import AT_FDCWD
 from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.devfs import DevTree
-from noah.fs.handle import Handle
 from noah.fs.hostfile import make_inherited
-from noah.fs.hostfs import HostTree, anonymous
+from noah.fs.hostfs import HostTree
 from noah.fs.procfs import ProcTree
 from noah.vfs.fdtable import FdTable
+from noah.vfs.handle import Handle
 from noah.vfs.mounts import FileSystem, MountTable
 from noah.vfs.namespace import FsContext, Walk
 
@@ -93,7 +93,7 @@ def attach_process(mounts: MountTable, process: ProcessView, release: bytes, ver
 def make_fds(host: Host, mounts: MountTable, limit: int = 1024) -> FdTable:
     """Descriptors 0, 1 and 2 of the host process are the first program's."""
     fds = FdTable(limit)
-    tree = anonymous(mounts)
+    tree = mounts.anonymous
     for fd in range(3):
         try:
             kind = host.files.fstat(fd).mode & S_IFMT

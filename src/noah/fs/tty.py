@@ -17,9 +17,9 @@ from noah.abi.structs import Termios2 as Termios2Layout
 from noah.abi.structs import Winsize as WinsizeLayout
 from noah.abi.termios import CBAUD, ICANON, TOSTOP, VMIN, VTIME
 from noah.abi.time import CLOCK_MONOTONIC
-from noah.fs.handle import Handle
-from noah.fs.stream import StreamFile
 from noah.host.values import Termios, Winsize
+from noah.vfs.handle import Handle
+from noah.vfs.stream import StreamFile
 
 if TYPE_CHECKING:
     from noah.vfs.caller import Caller

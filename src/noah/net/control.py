@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-from noah.abi.errno import EBADF, EINVAL, ETOOMANYREFS, LinuxError
-from noah.abi.fcntl import O_PATH
+from noah.abi.errno import EINVAL, ETOOMANYREFS, LinuxError
 from noah.abi.socket import SCM_MAX_FD, SCM_RIGHTS, SOL_SOCKET
 from noah.abi.sockstructs import Cmsghdr
-from noah.abi.stat import S_IFMT, S_IFSOCK
-from noah.fs.handle import Handle, HostFile
-from noah.fs.hostfile import make_inherited
-from noah.fs.hostfs import HostTree, anonymous
-from noah.net.socket import make_socket
+from noah.vfs.handle import HostFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +16,7 @@ if TYPE_CHECKING:
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile
 
+Adopt: TypeAlias = Callable[[int], "OpenFile"]
 _HEAD = Cmsghdr.struct
 _INT = 4
 
@@ -50,20 +47,23 @@ def _to_host(caller: Caller, body: bytes) -> bytes:
         file = caller.fds.get(fd)
         if not isinstance(file, HostFile):
             raise LinuxError(ETOOMANYREFS, "files that Noah makes up cannot be sent")
-        if file.flags & O_PATH and file.poll_fd < 0:
-            raise LinuxError(EBADF)
         host += file.fd.to_bytes(_INT, "little")
     return bytes(host)
 
 
-def pack(caller: Caller, messages: Sequence[tuple[int, int, bytes]], room: int, *, cloexec: bool) -> tuple[bytes, bool]:
-    """What a guest receives: the bytes for msg_control, and whether something did not fit."""
+def pack(
+    caller: Caller, messages: Sequence[tuple[int, int, bytes]], room: int, adopt: Adopt, *, cloexec: bool
+) -> tuple[bytes, bool]:
+    """What a guest receives: the bytes for msg_control, and whether something did not fit.
+
+    adopt: makes the file for a host descriptor that came in a message.
+    """
     found = bytearray()
     truncated = False
     for level, kind, body in messages:
         space = room - len(found) - _HEAD.size
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            body, cut = _to_guest(caller, body, max(0, space) // _INT, cloexec=cloexec)
+            body, cut = _to_guest(caller, body, max(0, space) // _INT, adopt, cloexec=cloexec)
             truncated |= cut
             if not body:
                 continue
@@ -78,13 +78,13 @@ def pack(caller: Caller, messages: Sequence[tuple[int, int, bytes]], room: int, 
     return bytes(found), truncated
 
 
-def _to_guest(caller: Caller, body: bytes, room: int, *, cloexec: bool) -> tuple[bytes, bool]:
+def _to_guest(caller: Caller, body: bytes, room: int, adopt: Adopt, *, cloexec: bool) -> tuple[bytes, bool]:
     """Install received descriptors; those for which there is no room are closed."""
     guest = bytearray()
     count = len(body) // _INT
     cut = False
     for index in range(count):
-        file = adopt(caller, int.from_bytes(body[_INT * index : _INT * index + _INT], "little"))
+        file = adopt(int.from_bytes(body[_INT * index : _INT * index + _INT], "little"))
         if cut or index >= room:
             file.release()
             cut = True
@@ -94,16 +94,3 @@ def _to_guest(caller: Caller, body: bytes, room: int, *, cloexec: bool) -> tuple
         except LinuxError:  # EMFILE
             cut = True
     return bytes(guest), cut
-
-
-def adopt(caller: Caller, fd: int) -> OpenFile:
-    """The file for a host descriptor that came from elsewhere."""
-    files = caller.host.files
-    kind = files.fstat(fd).mode & S_IFMT
-    if kind == S_IFSOCK:
-        return make_socket(caller, fd)
-    tree = caller.fs.mounts.root.fs
-    path = files.fd_path(fd) or b""
-    if not isinstance(tree, HostTree) or not path.startswith(tree.host_path + b"/"):
-        tree = anonymous(caller.fs.mounts)
-    return make_inherited(tree, Handle(files, fd), files.get_flags(fd), kind)

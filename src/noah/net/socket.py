@@ -34,9 +34,8 @@ from noah.abi.socket import (
     SOL_SOCKET,
 )
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
-from noah.fs.handle import Handle
-from noah.fs.hostfs import HostTree, anonymous
-from noah.fs.stream import StreamFile, advance
+from noah.vfs.handle import Handle, HostTree
+from noah.vfs.stream import StreamFile, advance
 
 if TYPE_CHECKING:
     from noah.host.api import Sockets
@@ -222,7 +221,7 @@ class SocketFile(StreamFile):
 
 def make_socket(caller: Caller, fd: int, flags: int = 0) -> SocketFile:
     """The file for a host socket. flags: SOCK_NONBLOCK."""
-    tree = anonymous(caller.fs.mounts)
+    tree = caller.fs.mounts.anonymous
     return SocketFile(tree, Handle(tree.files, fd), caller.host.sockets, flags & SOCK_NONBLOCK)
 
 

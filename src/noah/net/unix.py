@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import ECONNREFUSED, EINVAL, ENAMETOOLONG, LinuxError
+from noah.abi.errno import EINVAL, ENAMETOOLONG, LinuxError
 from noah.abi.fcntl import AT_FDCWD
 from noah.abi.socket import AF_UNIX, UNIX_PATH_MAX
-from noah.fs.hostfs import HostPlace
 
 if TYPE_CHECKING:
-    from noah.fs.handle import Handle
     from noah.vfs.caller import Caller
+    from noah.vfs.handle import Handle
+    from noah.vfs.place import Place
 
 _FAMILY: Final = AF_UNIX.to_bytes(2, "little")
 
@@ -39,14 +39,11 @@ def peer_address(caller: Caller, address: bytes) -> HostAddress:
     if not path:
         return HostAddress(address)
     place = caller.fs.resolve(caller, AT_FDCWD, path)
-    if not isinstance(place, HostPlace):
-        place.stat()
-        raise LinuxError(ECONNREFUSED)
     handle, host_path = place.socket_path()
     return HostAddress(_FAMILY + host_path, handle)
 
 
-def new_address(caller: Caller, address: bytes) -> tuple[HostAddress, HostPlace | None]:
+def new_address(caller: Caller, address: bytes) -> tuple[HostAddress, Place | None]:
     """For bind(2), which makes the file: the address, and the place that has it then."""
     path = path_of(address)
     if not path:
@@ -54,9 +51,6 @@ def new_address(caller: Caller, address: bytes) -> tuple[HostAddress, HostPlace 
             raise LinuxError(EINVAL)
         return HostAddress(address), None
     place = caller.fs.parent(caller, AT_FDCWD, path)
-    if not isinstance(place, HostPlace):
-        place.mknod(0, 0)
-        raise LinuxError(EINVAL)
     handle, host_path = place.new_socket_path()
     if len(host_path) > UNIX_PATH_MAX:
         raise LinuxError(ENAMETOOLONG)

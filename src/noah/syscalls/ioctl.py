@@ -6,10 +6,11 @@ from noah.abi import ioctl as cmd
 from noah.abi.errno import ENOTTY, LinuxError
 from noah.abi.fcntl import O_NONBLOCK, SETFL_MASK
 from noah.abi.kinds import Fd, IoctlArg, IoctlCmd
-from noah.fs import hostioctl, tty
+from noah.fs import tty
 from noah.kernel.task import Task
 from noah.syscalls.paths import file_of
 from noah.syscalls.registry import syscall
+from noah.vfs import hostioctl
 
 _KNOWN = hostioctl.KNOWN | tty.KNOWN
 _NAMES = {value: name for name, value in vars(cmd).items() if name.isupper() and isinstance(value, int)}

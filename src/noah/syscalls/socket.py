@@ -57,14 +57,19 @@ from noah.abi.socket import (
     TCP_ZEROCOPY_RECEIVE,
 )
 from noah.abi.sockstructs import Msghdr
+from noah.abi.stat import S_IFMT, S_IFSOCK
 from noah.abi.structs import Timespec
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
+from noah.fs import hostfs
+from noah.fs.hostfile import make_inherited
 from noah.kernel.task import Task
 from noah.net import control
 from noah.net.socket import SocketFile, as_socket, make_socket
 from noah.net.unix import guest_address, new_address, path_of, peer_address
 from noah.syscalls.paths import check_flags, file_of
 from noah.syscalls.registry import syscall
+from noah.vfs.file import OpenFile
+from noah.vfs.handle import Handle, HostTree
 
 _ADDRESS_MAX: Final = 128  # sizeof(struct sockaddr_storage)
 _OPTION_MAX: Final = 1 << 16
@@ -234,13 +239,29 @@ def sendmsg(task: Task, sockfd: Fd, msg: MsghdrPtr, flags: MsgFlags) -> int:
     return _sendmsg(task, _socket(task, sockfd), msg, flags)
 
 
+def _adopt(task: Task, fd: int) -> OpenFile:
+    """The file for a host descriptor that came from elsewhere."""
+    files = task.host.files
+    kind = files.fstat(fd).mode & S_IFMT
+    if kind == S_IFSOCK:
+        return make_socket(task, fd)
+    path = files.fd_path(fd) or b""
+    tree: HostTree = task.fs.mounts.anonymous
+    root = task.fs.mounts.root.fs
+    if isinstance(root, hostfs.HostTree) and path.startswith(root.host_path + b"/"):
+        tree = root
+    return make_inherited(tree, Handle(files, fd), files.get_flags(fd), kind)
+
+
 def _recvmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
     name, namelen, iov, iovlen, control_at, control_length, _ = _header(task, pointer)
     views = task.mem.iovec(iov, iovlen, write=True)
     room = min(control_length, _CONTROL_MAX)
     received = file.receive(task, views, room, flags & ~MSG_CMSG_CLOEXEC)
     got_flags = received.flags | flags & MSG_CMSG_CLOEXEC
-    data, truncated = control.pack(task, received.control, room, cloexec=bool(flags & MSG_CMSG_CLOEXEC))
+    data, truncated = control.pack(
+        task, received.control, room, lambda fd: _adopt(task, fd), cloexec=bool(flags & MSG_CMSG_CLOEXEC)
+    )
     if truncated:
         got_flags |= MSG_CTRUNC
     if data:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from noah.vfs.handle import HostTree
+
 if TYPE_CHECKING:
     from noah.vfs.place import Directory
 
@@ -15,6 +17,10 @@ class FileSystem(Protocol):
     source: bytes
 
     def root(self, mount: Mount) -> Directory: ...
+
+
+class HostMount(FileSystem, HostTree, Protocol):
+    """A file system of host files."""
 
 
 class Mount:
@@ -37,8 +43,9 @@ class MountTable:
 
     __slots__ = ("_by_path", "_on_the_way", "anonymous", "root", "tops")
 
-    def __init__(self, root: FileSystem, anonymous: FileSystem, *, read_only: bool = False) -> None:
-        self.anonymous = anonymous  # for files that have no name: pipes, sockets
+    def __init__(self, root: FileSystem, anonymous: HostMount, *, read_only: bool = False) -> None:
+        self.anonymous = anonymous
+        """For host files that have no name: pipes, sockets."""
         Mount(0, anonymous, b"", None, read_only=False)
         self.root = Mount(1, root, b"/", None, read_only=read_only)
         self._by_path = {b"/": self.root}

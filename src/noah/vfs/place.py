@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from noah.abi.errno import EACCES, EEXIST, EINVAL, ENOENT, ENOTDIR, ENOTSUP, EPERM, EXDEV, LinuxError
+from noah.abi.errno import (
+    EACCES,
+    EADDRINUSE,
+    ECONNREFUSED,
+    EEXIST,
+    EINVAL,
+    ENOENT,
+    ENOTDIR,
+    ENOTSUP,
+    EPERM,
+    EXDEV,
+    LinuxError,
+)
 
 if TYPE_CHECKING:
     from noah.host.values import Stat, Statfs, Statx
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile
+    from noah.vfs.handle import Handle
     from noah.vfs.mounts import Mount
     from noah.vfs.namespace import FsContext
 
@@ -64,6 +77,15 @@ class Place:
     def readlink(self) -> bytes:
         self.stat()
         raise LinuxError(EINVAL)
+
+    def socket_path(self) -> tuple[Handle, bytes]:
+        """What to connect(2) to, as the host has it, with its NUL; valid as long as the handle lives."""
+        self.stat()
+        raise LinuxError(ECONNREFUSED)
+
+    def new_socket_path(self) -> tuple[Handle, bytes]:
+        """What to bind(2) to. EADDRINUSE, EROFS."""
+        raise LinuxError(EADDRINUSE if self._exists_or(EPERM) == EEXIST else EPERM)
 
     def chmod(self, mode: int) -> None:
         self.stat()

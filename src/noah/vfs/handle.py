@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from noah.abi.errno import EBADF, ENOTDIR, LinuxError
 from noah.abi.fcntl import O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC
@@ -10,9 +10,9 @@ from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.vfs.file import OpenFile
 
 if TYPE_CHECKING:
-    from noah.fs.hostfs import HostTree
     from noah.host.api import Files
     from noah.host.values import Stat
+    from noah.vfs.mounts import Mount
     from noah.vfs.place import Directory, Place
 
 # Flags that act at open(2) and are not kept
@@ -30,6 +30,21 @@ class Handle:
 
     def __del__(self) -> None:
         self._files.close_quietly(self.number)
+
+
+class HostTree(Protocol):
+    """Where host files are in the guest's tree: noah.fs.hostfs has the one there is."""
+
+    files: Files
+    mount: Mount
+
+    def guest_path(self, handle: Handle, path: bytes) -> bytes:
+        """Guest path of an open file: where the host says it is now, else `path`, under which it was opened."""
+
+    def place_of(self, handle: Handle, path: bytes) -> Place:
+        """The file behind a descriptor."""
+
+    def directory_of(self, handle: Handle, path: bytes) -> Directory: ...
 
 
 class HostFile(OpenFile):

@@ -20,13 +20,12 @@ from noah.abi.fcntl import (
 from noah.abi.ioctl import FIONREAD
 from noah.abi.poll import POLLIN, POLLOUT
 from noah.abi.signal import SIGPIPE
-from noah.fs.handle import Handle, HostFile
-from noah.fs.hostioctl import host_ioctl
+from noah.vfs.handle import Handle, HostFile, HostTree
+from noah.vfs.hostioctl import host_ioctl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from noah.fs.hostfs import HostTree
     from noah.mm.vma import MappedFile
     from noah.vfs.caller import Caller
     from noah.vfs.file import Views
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
 class StreamFile(HostFile):
     """A pipe, FIFO, socket or device. O_NONBLOCK lives in the host's description, which others may share."""
 
-    __slots__ = ("_nowait",)
+    __slots__ = ("_nowait", "pushed_back")
 
     def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int) -> None:
         super().__init__(tree, handle, path, flags)
+        self.pushed_back = b""  # read too early: see noah.fs.hostfile
         self._nowait = True  # until the host says that this file cannot promise not to wait
 
     def is_nonblocking(self) -> bool:
@@ -47,6 +47,10 @@ class StreamFile(HostFile):
     def read(self, caller: Caller, views: Views) -> int:
         if self.flags & O_ACCMODE == O_WRONLY:
             raise LinuxError(EBADF)
+        if self.pushed_back and views:
+            views[0][:1] = self.pushed_back
+            self.pushed_back = b""
+            return 1
         files = self.files
         fd = self.fd
         while self._nowait:

@@ -9,8 +9,8 @@ from noah.abi.errno import ENOTTY, LinuxError
 from noah.abi.structs import FileCloneRange
 
 if TYPE_CHECKING:
-    from noah.fs.handle import HostFile
     from noah.vfs.caller import Caller
+    from noah.vfs.handle import HostFile
 
 _INT: Final = 4
 _LONG: Final = 8
