@@ -290,15 +290,15 @@ class SignalState:
             if info.uid == self._host_uid:
                 info = info._replace(uid=task.creds.uid)
             self.send(task, info)
-        if timers.armed:
+        if timers.is_due():
             timers.expire(task)
 
     def _child_changed(self, info: Siginfo) -> Siginfo | None:
         """SIGCHLD by the rules of do_notify_parent(); None if the guest is not told."""
-        if self.reaps_children():
-            self._reap()
         if not info.pid:  # a host that tells no more than the number
             info = self._look_for_child(WEXITED | WSTOPPED | WCONTINUED) or info
+        if self.reaps_children():
+            self._reap()
         if info.code in _CODES_OF_STOPS and self.actions[SIGCHLD][1] & SA_NOCLDSTOP:
             # The host queues one SIGCHLD: the end of another child may be hidden behind this one.
             return self._look_for_child(WEXITED)
