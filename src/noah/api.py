@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
-import noah.syscalls
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
@@ -30,6 +28,7 @@ from noah.loader.execve import execve, open_program, parse_script
 from noah.loader.users import NoSuchUser, find_user
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
+from noah.syscalls import HANDLER_MODULES
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
 from noah.vfs.credentials import Credentials
@@ -80,8 +79,8 @@ class Options:
 
 def load_handlers() -> None:
     """Import every module that declares system calls."""
-    for module in pkgutil.iter_modules(noah.syscalls.__path__):
-        importlib.import_module(f"noah.syscalls.{module.name}")
+    for name in HANDLER_MODULES:
+        importlib.import_module(f"noah.syscalls.{name}")
 
 
 def start(argv: Sequence[bytes], options: Options) -> NoReturn:
@@ -110,8 +109,8 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
         pass
     if options.tracer is not None:
         options.tracer.started(task, name, argv, environ)
-    gc.collect()
     gc.freeze()  # a forked child need not copy pages just to scan them
+    gc.enable()
     run(task, table)
 
 

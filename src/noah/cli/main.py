@@ -6,6 +6,7 @@ Little is imported here, so that an interrupt while Noah starts is caught.
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Final
 
@@ -16,6 +17,7 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
 def main() -> int:
     """Entry point of the `noah` script: the exit status, unless the process becomes a guest."""
+    gc.disable()  # nothing that is loaded goes away again: noah.api.start() switches it on
     try:
         return _flushed(_command(sys.argv[1:]))
     except KeyboardInterrupt:

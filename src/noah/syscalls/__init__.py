@@ -1,0 +1,33 @@
+"""Handlers of system calls, a module for each family of man pages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Written down because looking for modules (pkgutil) takes longer than loading them; a test compares.
+HANDLER_MODULES: Final = (
+    "attributes",
+    "credentials",
+    "dir",
+    "fcntl",
+    "file",
+    "fileat",
+    "futex",
+    "ioctl",
+    "link",
+    "lock",
+    "memory",
+    "pipe",
+    "poll",
+    "process",
+    "sendfile",
+    "signal",
+    "socket",
+    "stat",
+    "statfs",
+    "sync",
+    "system",
+    "time",
+    "xattr",
+)
+"""The modules that declare system calls."""

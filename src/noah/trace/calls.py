@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from noah.abi import fcntl
+from noah.abi import fcntl, futex, prctl
 from noah.abi.fcntl import O_CREAT, O_TMPFILE
 from noah.abi.names import TABLES, flags, octal
 from noah.abi.sched import CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS
-from noah.trace.arguments import fd_set
+from noah.trace.arguments import fd_set, show_for
 from noah.trace.text import pointer
 
 if TYPE_CHECKING:
@@ -48,6 +48,49 @@ def _random(call: Call, index: int) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in raw) + '"' + ("..." if call.result > 32 else "")
 
 
+_NO_TIMEOUT: Final = (futex.FUTEX_WAKE, futex.FUTEX_WAKE_BITSET, futex.FUTEX_UNLOCK_PI)
+_TWO_WORDS: Final = (futex.FUTEX_REQUEUE, futex.FUTEX_CMP_REQUEUE, futex.FUTEX_WAKE_OP)
+_BITSETS: Final = (futex.FUTEX_WAIT_BITSET, futex.FUTEX_WAKE_BITSET)
+
+
+def _futex_timeout(call: Call, index: int) -> str | None:
+    command = call.values[1] & futex.FUTEX_CMD_MASK
+    if command in _TWO_WORDS:
+        return str(call.values[index])
+    return None if command in _NO_TIMEOUT else show_for("struct:timespec")(call, index)
+
+
+def _futex_second(call: Call, index: int) -> str | None:
+    return hex(call.values[index]) if call.values[1] & futex.FUTEX_CMD_MASK in _TWO_WORDS else None
+
+
+def _futex_third(call: Call, index: int) -> str | None:
+    command, value = call.values[1] & futex.FUTEX_CMD_MASK, call.values[index]
+    if command in _BITSETS:
+        return "FUTEX_BITSET_MATCH_ANY" if value == futex.FUTEX_BITSET_MATCH_ANY else hex(value)
+    return None if command == futex.FUTEX_REQUEUE or command not in _TWO_WORDS else hex(value)
+
+
+_PRCTL_FORMS: Final[dict[int, str]] = {
+    prctl.PR_SET_NAME: "str",
+    prctl.PR_GET_NAME: "hex",
+    prctl.PR_SET_PDEATHSIG: "signal",
+    prctl.PR_CAPBSET_READ: "capability",
+    prctl.PR_CAPBSET_DROP: "capability",
+}
+_PRCTL_ALL: Final = (prctl.PR_SET_NO_NEW_PRIVS, prctl.PR_GET_NO_NEW_PRIVS, prctl.PR_SET_THP_DISABLE)
+
+
+def _prctl(call: Call, index: int) -> str | None:
+    """The second argument by what the option makes of it; the others as far as any is not 0."""
+    if index == 1 and (form := _PRCTL_FORMS.get(call.values[0])) is not None:
+        return show_for(form)(call, index)
+    if call.values[0] not in _PRCTL_ALL and not any(call.values[index:]):
+        return None
+    value = call.values[index]
+    return hex(value) if value > 9 else str(value)
+
+
 OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
     ("open", 2): _mode_of_new_file,
     ("openat", 3): _mode_of_new_file,
@@ -56,6 +99,10 @@ OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
     ("clone", 0): _clone,
     **{("clone", index): _left_out for index in range(1, 5)},
     ("getrandom", 0): _random,
+    ("futex", 3): _futex_timeout,
+    ("futex", 4): _futex_second,
+    ("futex", 5): _futex_third,
+    **{("prctl", index): _prctl for index in range(1, 5)},
 }
 """By name and index of the argument."""
 
