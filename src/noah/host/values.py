@@ -1,6 +1,6 @@
 """What the host's methods take and return: named tuples of Linux values, in the order of Linux' own structs."""
 
-# No `from __future__ import annotations`: NamedTuple compiles what is text, and that takes milliseconds of Noah's start.
+# No `from __future__ import annotations`: NamedTuple compiles what is text, which takes milliseconds at each start.
 from typing import Final, NamedTuple
 
 # Entries of utimensat() that are no time. Not Linux' own UTIME_NOW and UTIME_OMIT, which would be times as plain ns.
