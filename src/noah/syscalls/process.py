@@ -51,7 +51,7 @@ from noah.abi.sched import (
     CSIGNAL,
 )
 from noah.abi.siginfo import SiginfoChld
-from noah.abi.signal import SIGCHLD
+from noah.abi.signal import CLD_DUMPED, CLD_EXITED, CLD_KILLED, SIGCHLD
 from noah.abi.structs import CloneArgs, Rusage
 from noah.abi.wait import (
     P_ALL,
@@ -263,11 +263,14 @@ def wait4(task: Task, pid: Pid, status: WaitStatusPtr, options: WaitOptions, rus
         raise LinuxError(ESRCH)
     kept = options & (WUNTRACED | WCONTINUED) | WNOHANG
     procs = task.host.procs
+    signals = task.process.signals
     while True:
         found, word, usage = procs.wait4(pid, kept)
         if found:
             if word & 0xFF != 0x7F and word != 0xFFFF:
                 task.process.box.remove(found)
+                if signals.reaps_children():  # in Linux it left no zombie to be found
+                    continue
             if status:
                 task.mem.write_u32(status, word)
             if rusage:
@@ -292,12 +295,19 @@ def waitid(
     elif (idtype == P_PID and id_ <= 0) or (idtype == P_PGID and id_ < 0) or idtype not in (P_ALL, P_PID, P_PGID):
         raise LinuxError(EINVAL)
     kept = options & (WNOWAIT | WEXITED | WSTOPPED | WCONTINUED) | WNOHANG
+    signals = task.process.signals
     while True:
         found, usage = task.host.procs.waitid(idtype, id_, kept)
+        ended = found.pid and found.code in (CLD_EXITED, CLD_KILLED, CLD_DUMPED)
+        if ended and signals.reaps_children():  # in Linux it left no zombie to be found
+            if options & WNOWAIT:
+                task.host.procs.wait4(found.pid, WNOHANG)
+            task.process.box.remove(found.pid)
+            continue
         if found.pid or options & WNOHANG:
             break
         task.pause()
-    if found.pid and not options & WNOWAIT and found.code in (1, 2, 3):
+    if ended and not options & WNOWAIT:
         task.process.box.remove(found.pid)
     if rusage:
         task.mem.write(rusage, _pack_rusage(usage))
