@@ -16,7 +16,7 @@ from noah.abi.names import TABLES, Table, flags, ioctl_name, octal, signal_name
 from noah.trace.signals import signal_info, wait_status
 from noah.trace.sockets import sockaddr
 from noah.trace.structs import MAX_ITEMS, STRUCTS, device, flock, mode, termios, winsize
-from noah.trace.text import STRING_LIMIT, pointer, quote
+from noah.trace.text import STRING_LIMIT, number, pointer, quote
 
 if TYPE_CHECKING:
     from noah.mm.user import UserMemory
@@ -73,7 +73,9 @@ def data(mem: UserMemory, address: int, length: int) -> str:
 
 
 def _buffer(call: Call, index: int) -> str:
-    length = call.result if call.done else call.after(index)
+    length = call.after(index)
+    if call.done:  # a size of 0 asks for the size that is needed (getxattr(2))
+        length = min(call.result, length)
     return data(call.mem, call.values[index], length)
 
 
@@ -97,7 +99,7 @@ def _env(call: Call, index: int) -> str:
 # -- numbers in memory
 
 
-def _number(form: str) -> Show:
+def _cell(form: str) -> Show:
     layout = struct.Struct(form)
     return _at(lambda mem, address: f"[{mem.unpack(layout, address)[0]}]")
 
@@ -243,8 +245,8 @@ def _ioctl(call: Call, index: int) -> str | None:
     if command in _WINSIZE:
         return _at(lambda mem, address: winsize(mem, address, ""))(call, index)
     if command in _INTS or command in _INTS_IN:
-        return _number("<i")(call, index)
-    return hex(call.values[index]) if call.values[index] else "0"
+        return _cell("<i")(call, index)
+    return number(call.values[index])
 
 
 # -- the table
@@ -263,6 +265,8 @@ _SHOWS: Final[dict[str, Show]] = {
     "dec": _value(str),
     "fd": _value(str),
     "hex": _value(pointer),
+    "Hex32": _value(number),
+    "Hex64": _value(number),
     "dirfd": _value(lambda value: "AT_FDCWD" if value == AT_FDCWD else str(value)),
     "id": _value(lambda value: "-1" if value == _MINUS_ONE else str(value)),
     "octal": _value(octal),
@@ -275,10 +279,10 @@ _SHOWS: Final[dict[str, Show]] = {
     "buffer": _memory(_buffer),
     "argv": _memory(_argv),
     "env": _memory(_env),
-    "int*": _number("<i"),
-    "uint*": _number("<I"),
-    "long*": _number("<q"),
-    "ulong*": _number("<Q"),
+    "int*": _cell("<i"),
+    "uint*": _cell("<I"),
+    "long*": _cell("<q"),
+    "ulong*": _cell("<Q"),
     "fd-pair": _at(lambda mem, address: "[{}, {}]".format(*mem.unpack(struct.Struct("<ii"), address))),
     "wait-status": _at(lambda mem, address: f"[{wait_status(mem.read_u32(address))}]"),
     "fd-set": _memory(lambda call, index: fd_set(call.mem, call.values[index], call.values[0])),
@@ -297,8 +301,10 @@ _SHOWS: Final[dict[str, Show]] = {
 
 
 @functools.cache
-def show_for(key: str) -> Show:
-    """How arguments with this Kind.show are written; what nobody knows is a number."""
+def show_for(key: str, name: str = "") -> Show:
+    """How arguments with this Kind.show, or a kind of this name, are written; what nobody knows is a number."""
+    if (show := _SHOWS.get(name)) is not None:
+        return show
     if (show := _SHOWS.get(key)) is not None:
         return show
     if (table := TABLES.get(key)) is not None:

@@ -6,14 +6,30 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from noah.abi import fcntl, futex, prctl
-from noah.abi.fcntl import O_CREAT, O_TMPFILE
-from noah.abi.names import TABLES, flags, octal
+from noah.abi.fcntl import (
+    AT_STATX_DONT_SYNC,
+    AT_STATX_FORCE_SYNC,
+    AT_STATX_SYNC_AS_STAT,
+    AT_STATX_SYNC_TYPE,
+    O_CREAT,
+    O_TMPFILE,
+)
+from noah.abi.names import TABLES, Table, flags, octal
 from noah.abi.sched import CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS
+from noah.abi.socket import AF_INET, AF_INET6
 from noah.trace.arguments import fd_set, show_for
-from noah.trace.text import pointer
+from noah.trace.text import number, pointer
 
 if TYPE_CHECKING:
     from noah.trace.call import Call, Show
+
+_STATX_SYNC: Final = Table(
+    {
+        AT_STATX_SYNC_AS_STAT: "AT_STATX_SYNC_AS_STAT",
+        AT_STATX_FORCE_SYNC: "AT_STATX_FORCE_SYNC",
+        AT_STATX_DONT_SYNC: "AT_STATX_DONT_SYNC",
+    }
+)
 
 
 def _mode_of_new_file(call: Call, index: int) -> str | None:
@@ -22,7 +38,20 @@ def _mode_of_new_file(call: Call, index: int) -> str | None:
 
 
 def _hex(call: Call, index: int) -> str:
-    return hex(call.values[index]) if call.values[index] else "0"
+    return number(call.values[index])
+
+
+def _statx_flags(call: Call, index: int) -> str:
+    """How fresh the answer must be is a field of two bits, of which 0 has a name as well."""
+    value = call.values[index]
+    fresh = flags(_STATX_SYNC, value & AT_STATX_SYNC_TYPE)
+    rest = value & ~AT_STATX_SYNC_TYPE
+    return f"{fresh}|{flags(TABLES['at_flags'], rest)}" if rest else fresh
+
+
+def _protocol(call: Call, index: int) -> str:
+    family, value = call.values[0], call.values[index]
+    return flags(TABLES["socket_protocol"], value) if family in (AF_INET, AF_INET6) else number(value)
 
 
 def _clone(call: Call, index: int) -> str:
@@ -46,6 +75,12 @@ def _left_out(call: Call, index: int) -> None:
 def _random(call: Call, index: int) -> str:
     raw = call.mem.read(call.values[index], min(call.result, 32))
     return '"' + "".join(f"\\x{byte:02x}" for byte in raw) + '"' + ("..." if call.result > 32 else "")
+
+
+def _cpus(call: Call, index: int) -> str:
+    """The processors of sched_setaffinity(2): as many bytes as the caller says, or as the kernel filled in."""
+    size = call.result if call.done else call.values[1]
+    return fd_set(call.mem, call.values[index], 8 * min(size, 128))
 
 
 _NO_TIMEOUT: Final = (futex.FUTEX_WAKE, futex.FUTEX_WAKE_BITSET, futex.FUTEX_UNLOCK_PI)
@@ -95,10 +130,14 @@ OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
     ("open", 2): _mode_of_new_file,
     ("openat", 3): _mode_of_new_file,
     ("mmap", 5): _hex,
-    ("rseq", 1): _hex,
+    ("statx", 2): _statx_flags,
+    ("socket", 2): _protocol,
+    ("socketpair", 2): _protocol,
     ("clone", 0): _clone,
     **{("clone", index): _left_out for index in range(1, 5)},
     ("getrandom", 0): _random,
+    ("sched_getaffinity", 2): _cpus,
+    ("sched_setaffinity", 2): _cpus,
     ("futex", 3): _futex_timeout,
     ("futex", 4): _futex_second,
     ("futex", 5): _futex_third,
@@ -106,12 +145,15 @@ OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
 }
 """By name and index of the argument."""
 
+FILLED_IN: Final = frozenset({("sched_getaffinity", 2)})
+"""Arguments that are known after the call, though their kind does not say so."""
+
 
 # -- results
 
 
 def _hex_result(call: Call) -> str:
-    return hex(call.result) if call.result else "0"
+    return number(call.result)
 
 
 def _octal_result(call: Call) -> str:

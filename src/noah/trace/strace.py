@@ -21,11 +21,11 @@ from noah.kernel.control import NoReturn, ProcessExit
 from noah.syscalls.registry import DECLARATIONS, NUMBERS, Declaration, Stub
 from noah.trace.arguments import show_for
 from noah.trace.call import Call, Show
-from noah.trace.calls import OWN_ARGUMENTS, OWN_RESULTS
+from noah.trace.calls import FILLED_IN, OWN_ARGUMENTS, OWN_RESULTS
 from noah.trace.errors import failure
 from noah.trace.output import Output, TraceError
 from noah.trace.signals import end_line, signal_line
-from noah.trace.text import quote, shorten
+from noah.trace.text import number, pointer, quote, shorten
 
 if TYPE_CHECKING:
     from noah.host.values import Siginfo
@@ -51,10 +51,9 @@ class Strace:
         process.signals.on_deliver = self._signal
         process.at_exit = lambda how: self._line(process, end_line(how.status, how.signal))
         traced: list[Stub] = []
-        names = {number: name for name, number in NUMBERS[process.arch.name].items()}
-        for number in range(len(table)):
-            name = names.get(number, f"syscall_{number:#x}")
-            traced.append(self._wrap(name, table, number))
+        names = {nr: name for name, nr in NUMBERS[process.arch.name].items()}
+        for nr in range(len(table)):
+            traced.append(self._wrap(names.get(nr, f"syscall_{nr:#x}"), table, nr))
         return traced
 
     def started(self, task: Task, path: bytes, argv: Sequence[bytes], environ: Sequence[bytes]) -> None:
@@ -82,7 +81,7 @@ class Strace:
     def _finish(self, task: Task, call: str, result: str) -> None:
         self._line(task.process, f"{call:<{_COLUMN - 7}} = {result}")
 
-    def _wrap(self, name: str, table: list[Stub], number: int) -> Stub:
+    def _wrap(self, name: str, table: list[Stub], nr: int) -> Stub:
         """The traced form of one entry; its printer is made when the call is first seen."""
         printer: Printer | None = None
 
@@ -93,16 +92,16 @@ class Strace:
             pid = task.pid
             call, before = printer.enter(task, registers)
             try:
-                result = table[number](task, *registers)
+                result = table[nr](task, *registers)
             except LinuxError as error:
                 text = f"{name}({printer.leave(call, before, failed=True)})"
                 self._finish(task, text, failure(error.errno, error.why))
                 raise
             except NoReturn:
-                if task.pid == pid:  # a child does not see how its fork returns
-                    outcome = sigset(task.sigmask) if name == "rt_sigreturn" else ""
-                    arguments = f"{{mask={outcome}}}" if outcome else printer.leave(call, before, failed=True)
-                    self._finish(task, f"{name}({arguments})", "0")
+                if name == "rt_sigreturn":
+                    self._finish(task, f"{name}({{mask={sigset(task.sigmask)}}})", _returned(task))
+                elif task.pid == pid:  # a child does not see how its fork returns
+                    self._finish(task, f"{name}({printer.leave(call, before, failed=True)})", "0")
                 raise
             except ProcessExit:
                 self._finish(task, f"{name}({printer.leave(call, before, failed=True)})", "?")
@@ -111,7 +110,7 @@ class Strace:
                 call.result = result
                 call.done = True
             text = f"{name}({printer.leave(call, before, failed=result < 0)})"
-            self._finish(task, text, failure(-result) if -4096 < result < 0 else printer.result(call, name, result))
+            self._finish(task, text, failure(-result) if result < 0 else printer.result(call, result))
             return result
 
         return traced
@@ -130,13 +129,13 @@ class Printer:
         if declaration is not None:
             self._result = OWN_RESULTS.get(declaration.name)
             for index, (_, kind) in enumerate(declaration.parameters):
-                show = OWN_ARGUMENTS.get((declaration.name, index)) or show_for(kind.show)
-                self._shows.append((show, kind.direction))
+                show = OWN_ARGUMENTS.get((declaration.name, index)) or show_for(kind.show, kind.name)
+                self._shows.append((show, OUT if (declaration.name, index) in FILLED_IN else kind.direction))
 
     def enter(self, task: Task, registers: tuple[int, ...]) -> tuple[Call | None, list[str | None]]:
         """What is known before the call; the arguments that it fills in are None."""
         if self._declaration is None:
-            return None, [hex(register) if register else "0" for register in registers]
+            return None, [number(register) for register in registers]
         call = Call(task, self._declaration, registers)
         shows = enumerate(self._shows)
         return call, ["" if way == OUT else _text(show, call, index) for index, (show, way) in shows]
@@ -147,15 +146,21 @@ class Printer:
             for index, (show, way) in enumerate(self._shows):
                 if way == OUT:
                     address = call.values[index]
-                    before[index] = _text(show, call, index) if not failed else hex(address) if address else "NULL"
+                    before[index] = pointer(address) if failed else _text(show, call, index)
                 elif way == INOUT and not failed:
                     after = _text(show, call, index)
                     if after != before[index]:
                         before[index] = f"{before[index]} => {after}"
         return ", ".join(text for text in before if text is not None)
 
-    def result(self, call: Call | None, name: str, result: int) -> str:
+    def result(self, call: Call | None, result: int) -> str:
         return self._result(call) if self._result is not None and call is not None else str(result)
+
+
+def _returned(task: Task) -> str:
+    """What the interrupted call returns: rt_sigreturn(2) puts it back into the register."""
+    result = task.vcpu.regs[task.process.arch.result]
+    return failure((1 << 64) - result) if result > (1 << 64) - 4096 else number(result) if result > 9 else str(result)
 
 
 def _text(show: Show, call: Call, index: int) -> str | None:

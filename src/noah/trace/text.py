@@ -31,6 +31,11 @@ def shorten(data: bytes, length: int | None = None) -> str:
     return quote(data[:STRING_LIMIT], cut=(len(data) if length is None else length) > STRING_LIMIT)
 
 
+def number(value: int) -> str:
+    """`0`, `0x10`."""
+    return hex(value) if value else "0"
+
+
 def pointer(address: int) -> str:
     """`NULL`, `0x7ffd...`."""
     return hex(address) if address else "NULL"
