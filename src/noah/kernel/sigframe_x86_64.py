@@ -183,7 +183,8 @@ def _read_state(task: Task, address: int, size: int) -> bytes:
             known = _AVX | _FP_SSE if size > _HEADER_END else _FP_SSE
             if address & FP_ALIGN - 1 or features & ~known or state[_XCOMP_BV : _XCOMP_BV + 16] != bytes(16):
                 raise LinuxError(EFAULT)
-            return state[:size]
+            # XRSTOR does not look at the rest of the header, engines may.
+            return state[:_XCOMP_BV] + bytes(_HEADER_END - _XCOMP_BV) + state[_HEADER_END:size]
     if address & _FXSAVE_ALIGN - 1:
         raise LinuxError(EFAULT)
     return task.mem.read(address, FXSAVE_SIZE) + _FP_SSE.to_bytes(8, "little") + bytes(size - FXSAVE_SIZE - 8)

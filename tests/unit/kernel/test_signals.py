@@ -510,6 +510,11 @@ class TestBadFrames:
         assert not task.process.signals.attention
         assert task.vcpu.get_fp()[512] == 3
 
+    def test_rest_of_the_header_is_kept_from_the_engine(self, task: Task) -> None:
+        self.spoil(task, 1000 + 512 + 24, 1)
+        assert not task.process.signals.attention
+        assert task.vcpu.get_fp()[520:576] == bytes(56)
+
     @pytest.mark.parametrize("sp", [8, 0, 1 << 63])
     def test_aarch64(self, arm_task: Task, sp: int) -> None:
         arm_task.vcpu.regs[aarch64.SP] = sp
