@@ -115,6 +115,10 @@ class HostTree:
         self.mount = mount
         return HostDirectory(self, self.handle, mount.path)
 
+    def host_name(self, path: bytes) -> bytes:
+        """Host path of a guest path in this mount."""
+        return self.host_path + (path if self.mount.path == b"/" else path[len(self.mount.path) :])
+
     def hide(self, path: bytes) -> None:
         """A mount of the guest covers this host path, which is the root of a host file system."""
         try:
@@ -346,7 +350,7 @@ class HostPlace(Place):
 
     def socket_path(self) -> tuple[Handle, bytes]:
         files = self._tree.files
-        if not self._name:
+        if not self._name or not self._tree.host.caps.proc_fd:
             return self._handle, self._host_name(self._handle, b"")
         nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
         handle = Handle(files, files.openat(self._dirfd, self._name, O_PATH | nofollow))
@@ -367,11 +371,11 @@ class HostPlace(Place):
         return handle, self._host_name(handle, last)
 
     def _host_name(self, handle: Handle, name: bytes) -> bytes:
+        # HOST: without /proc/self/fd there is no name for a descriptor; the path that was walked is the next best
         if self._tree.host.caps.proc_fd:
             path = b"/proc/self/fd/%d" % handle.number
-        else:
-            path = self._tree.files.fd_path(handle.number) or b""
-        return (path + b"/" + name if name else path) + b"\0"
+            return (path + b"/" + name if name else path) + b"\0"
+        return self._tree.host_name(self.path) + b"\0"
 
     # Changing
 
