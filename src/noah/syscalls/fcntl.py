@@ -25,7 +25,7 @@ from noah.abi.fcntl import (
     O_PATH,
     SETFL_MASK,
 )
-from noah.abi.kinds import CloseRangeFlags, FcntlArg, FcntlCmd, Fd, OpenFlags, UInt
+from noah.abi.kinds import CloseRangeFlags, DupFlags, FcntlArg, FcntlCmd, Fd, UInt
 from noah.kernel.task import Task
 from noah.syscalls.lock import LOCK_COMMANDS, record_lock
 from noah.syscalls.paths import check_flags
@@ -70,7 +70,7 @@ def dup2(task: Task, oldfd: Fd, newfd: Fd) -> int:
 
 
 @syscall
-def dup3(task: Task, oldfd: Fd, newfd: Fd, flags: OpenFlags) -> int:
+def dup3(task: Task, oldfd: Fd, newfd: Fd, flags: DupFlags) -> int:
     """dup(2): dup2 with O_CLOEXEC; the same descriptor twice is an error."""
     check_flags(flags, O_CLOEXEC)
     if oldfd == newfd:

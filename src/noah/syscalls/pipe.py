@@ -19,7 +19,7 @@ from noah.abi.fcntl import (
     SPLICE_F_MOVE,
     SPLICE_F_NONBLOCK,
 )
-from noah.abi.kinds import Fd, FdPairPtr, IovecPtr, OffPtr, OpenFlags, Size, SpliceFlags, ULong
+from noah.abi.kinds import Fd, FdPairPtr, IovecPtr, OffPtr, PipeFlags, Size, SpliceFlags, ULong
 from noah.abi.limits import IOV_MAX, MAX_RW_COUNT
 from noah.abi.poll import POLLIN, POLLOUT
 from noah.abi.signal import SIGPIPE
@@ -43,7 +43,7 @@ def pipe(task: Task, pipefd: FdPairPtr) -> int:
 
 
 @syscall
-def pipe2(task: Task, pipefd: FdPairPtr, flags: OpenFlags) -> int:
+def pipe2(task: Task, pipefd: FdPairPtr, flags: PipeFlags) -> int:
     """pipe(2): make a pipe, with flags."""
     flags = ABIS[task.process.arch.name].open_flags(flags)
     check_flags(flags, O_CLOEXEC | O_DIRECT | O_NONBLOCK)

@@ -217,7 +217,7 @@ def _fcntl(call: Call, index: int) -> str | None:
     if command in _LOCKS:
         return _at(lambda mem, address: flock(mem, address, ""))(call, index)
     if command == fcntl.F_SETFL:
-        return flags(TABLES["open_flags"], value)
+        return open_flags(call, value)
     if command == fcntl.F_SETFD:
         return flags(TABLES["fd_flags"], value)
     if command == fcntl.F_ADD_SEALS:
@@ -252,6 +252,11 @@ def _ioctl(call: Call, index: int) -> str | None:
 # -- the table
 
 
+def open_flags(call: Call, value: int, table: str = "open_flags") -> str:
+    """Flags of open(2), which have other numbers on other architectures."""
+    return flags(TABLES[table], ABIS[call.task.process.arch.name].open_flags(value))
+
+
 def _flags(table: Table) -> Show:
     return lambda call, index: flags(table, call.values[index])
 
@@ -274,6 +279,8 @@ _SHOWS: Final[dict[str, Show]] = {
     "dev": _device,
     "signal": _value(lambda value: signal_name(value) if value else "0"),
     "ioctl_cmd": _value(ioctl_name),
+    "open_flags": lambda call, index: open_flags(call, call.values[index]),
+    "pipe_flags": lambda call, index: open_flags(call, call.values[index], "pipe_flags"),
     "path": _at(lambda mem, address: text(mem, address, PATH_MAX - 1)),
     "str": _at(lambda mem, address: text(mem, address, STRING_LIMIT)),
     "buffer": _memory(_buffer),

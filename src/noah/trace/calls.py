@@ -17,7 +17,7 @@ from noah.abi.fcntl import (
 from noah.abi.names import TABLES, Table, flags, octal
 from noah.abi.sched import CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS
 from noah.abi.socket import AF_INET, AF_INET6
-from noah.trace.arguments import fd_set, show_for
+from noah.trace.arguments import fd_set, open_flags, show_for
 from noah.trace.text import number, pointer
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ def _cpus(call: Call, index: int) -> str:
     return fd_set(call.mem, call.values[index], 8 * min(size, 128))
 
 
+def _wait_status(call: Call, index: int) -> str | None:
+    """Nothing is stored for WNOHANG when no child has changed."""
+    return show_for("wait-status")(call, index) if call.result else pointer(call.values[index])
+
+
+def _time_left(call: Call, index: int) -> str | None:
+    """nanosleep(2) stores it only when a signal came."""
+    return pointer(call.values[index]) if call.done else show_for("struct:timespec")(call, index)
+
+
 _NO_TIMEOUT: Final = (futex.FUTEX_WAKE, futex.FUTEX_WAKE_BITSET, futex.FUTEX_UNLOCK_PI)
 _TWO_WORDS: Final = (futex.FUTEX_REQUEUE, futex.FUTEX_CMP_REQUEUE, futex.FUTEX_WAKE_OP)
 _BITSETS: Final = (futex.FUTEX_WAIT_BITSET, futex.FUTEX_WAKE_BITSET)
@@ -120,7 +130,7 @@ def _prctl(call: Call, index: int) -> str | None:
     """The second argument by what the option makes of it; the others as far as any is not 0."""
     if index == 1 and (form := _PRCTL_FORMS.get(call.values[0])) is not None:
         return show_for(form)(call, index)
-    if call.values[0] not in _PRCTL_ALL and not any(call.values[index:]):
+    if call.values[0] in _PRCTL_FORMS or (call.values[0] not in _PRCTL_ALL and not any(call.values[index:])):
         return None
     value = call.values[index]
     return hex(value) if value > 9 else str(value)
@@ -136,6 +146,9 @@ OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
     ("clone", 0): _clone,
     **{("clone", index): _left_out for index in range(1, 5)},
     ("getrandom", 0): _random,
+    ("wait4", 1): _wait_status,
+    ("nanosleep", 1): _time_left,
+    ("clock_nanosleep", 3): _time_left,
     ("sched_getaffinity", 2): _cpus,
     ("sched_setaffinity", 2): _cpus,
     ("futex", 3): _futex_timeout,
@@ -163,7 +176,7 @@ def _octal_result(call: Call) -> str:
 def _fcntl_result(call: Call) -> str:
     command, result = call.values[1], call.result
     if command == fcntl.F_GETFL:
-        return f"{result:#x} (flags {flags(TABLES['open_flags'], result)})"
+        return f"{result:#x} (flags {open_flags(call, result)})"
     if command == fcntl.F_GETFD and result:
         return f"{result:#x} (flags {flags(TABLES['fd_flags'], result)})"
     if command == fcntl.F_GET_SEALS:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import LinuxError
+from noah.abi.errno import ERESTART_RESTARTBLOCK, LinuxError
 from noah.abi.kinds import INOUT, OUT
 from noah.abi.names import sigset
 from noah.kernel.control import NoReturn, ProcessExit
@@ -94,7 +94,8 @@ class Strace:
             try:
                 result = table[nr](task, *registers)
             except LinuxError as error:
-                text = f"{name}({printer.leave(call, before, failed=True)})"
+                failed = error.errno != ERESTART_RESTARTBLOCK  # nanosleep(2) tells how much time is left
+                text = f"{name}({printer.leave(call, before, failed=failed)})"
                 self._finish(task, text, failure(error.errno, error.why))
                 raise
             except NoReturn:

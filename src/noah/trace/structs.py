@@ -127,7 +127,7 @@ def flock(mem: UserMemory, address: int, arch: str) -> str:
 
 def open_how(mem: UserMemory, address: int, arch: str) -> str:
     how = structs.OpenHow.unpack_from(mem.read(address, 24))
-    text = f"flags={flags(TABLES['open_flags'], how.flags)}, "
+    text = f"flags={flags(TABLES['open_flags'], ABIS[arch].open_flags(how.flags))}, "
     text += f"mode={octal(how.mode)}, " if how.mode else ""
     return f"{{{text}resolve={flags(TABLES['resolve_flags'], how.resolve)}}}"
 
