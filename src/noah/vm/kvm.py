@@ -8,6 +8,8 @@ KVM_RUN. Two kinds of KVM are told apart by the privilege level found in the fir
 - *user-level* (a software KVM that emulates ring 0): SYSCALL reaches the trap page without leaving CPL 3. The trap page
   is therefore accessible to user code and the TSS allows its one port; the way back is set from here.
 
+Everything else of the engine in the guest (noah.vm.arch.x86_system) is out of user code's reach on both.
+
 Between runs `regs` always holds the *user's* registers; `_parked` remembers where the vCPU really stands.
 
 Removing a permission: shadow page tables and TLBs see an edit only once the host invalidates the backing page, which
@@ -42,6 +44,7 @@ from noah.vm.api import (
     Registers,
     Vcpu,
 )
+from noah.vm.arch import x86_system
 from noah.vm.arch.x86_64 import (
     COUNT,
     GENERAL_PROTECTION,
@@ -52,7 +55,22 @@ from noah.vm.arch.x86_64 import (
     RIP,
     RSP,
 )
-from noah.vm.arch.x86_paging import PageTables, flags_of, flags_removed
+from noah.vm.arch.x86_cpuid import XSAVE_SIZE, guest_table
+from noah.vm.arch.x86_paging import PageTables, flags_of, flags_removed, kernel_flags_of
+from noah.vm.arch.x86_system import (
+    FRAME_SIZE,
+    IRET_ADDRESS,
+    SLOT_SIZE,
+    SLOTS,
+    STUBS_ADDRESS,
+    SYSRET_ADDRESS,
+    TRAP_ADDRESS,
+    TRAP_DONE,
+    USER_CS,
+    USER_DS,
+    USER_LIMIT,
+    VECTORS_WITH_ERROR_CODE,
+)
 from noah.vm.arena import PAGE, Arena
 
 # <linux/kvm.h>: _IO, _IOW, _IOR, _IOWR of type 0xAE.
@@ -71,6 +89,7 @@ _SET_CPUID2: Final = 0x4008AE90
 _GET_XSAVE: Final = 0x9000AEA4
 _SET_XSAVE: Final = 0x5000AEA5
 _SET_XCRS: Final = 0x4188AEA7
+_GET_VCPU_EVENTS: Final = 0x8040AE9F
 _CAP_SYNC_REGS: Final = 74
 _EXIT_IO: Final = 2
 
@@ -88,14 +107,8 @@ _CS: Final = 0
 _FS_BASE: Final = 3 * 24
 _GS_BASE: Final = 4 * 24
 _SS: Final = 5 * 24
+_TR: Final = 6 * 24
 _CR2: Final = 232
-
-# Selectors as Linux has them (arch/x86/include/asm/segment.h).
-_KERNEL_CS: Final = 0x10
-_USER_DS: Final = 0x2B
-_USER_CS: Final = 0x33
-_TSS_SELECTOR: Final = 0x40
-_STAR: Final = 0x0023_0010_0000_0000
 
 _MSR_STAR: Final = 0xC0000081
 _MSR_LSTAR: Final = 0xC0000082
@@ -107,34 +120,15 @@ _PF_PRESENT: Final = 1
 _PF_WRITE: Final = 2
 _PF_FETCH: Final = 16
 
-USER_LIMIT: Final = 0x7FFF_FFE0_0000
-"""Everything from here on is the engine's: descriptor tables, trap page."""
-
-# The system area: six pages at the start of the arena, mapped at USER_LIMIT.
-_GDT: Final = 0x0000
-_TSS: Final = 0x1000
-_STACK: Final = 0x2000  # exceptions push their frame at its end
-_IDT: Final = 0x3000
-_STUBS: Final = 0x4000  # 16 bytes for each vector
-_TRAP: Final = 0x5000
-_SYSTEM_SIZE: Final = 0x6000
-_STACK_TOP: Final = USER_LIMIT + _STACK + PAGE - 16
-_FRAME: Final = _STACK_TOP - 40  # rip, cs, rflags, rsp, ss
-
-_TRAP_ADDRESS: Final = USER_LIMIT + _TRAP
-_TRAP_DONE: Final = _TRAP_ADDRESS + 2
-_SYSRET_ADDRESS: Final = _TRAP_ADDRESS + 2
-_IRET_ADDRESS: Final = _TRAP_ADDRESS + 8
-_STUBS_ADDRESS: Final = USER_LIMIT + _STUBS
-_PORT: Final = 0x80
-_TSS_LIMIT: Final = 0x68 + (_PORT >> 3) + 1  # up to the bitmap's byte for the port, and one more (SDM vol. 1, 19.5.2)
-_WITH_ERROR_CODE: Final = frozenset((8, 10, 11, 12, 13, 14, 17, 21, 29, 30))
 _FLAGS_USER: Final = 0x0025_4FD5  # CF PF AF ZF SF TF DF OF NT RF AC ID: what user code may set
 _FLAGS_FIXED: Final = 0x202
+# Flags that user code may not have, and two that sysretq does not restore as iretq does: RF is lost, TF traps too soon.
+_FLAGS_NOT_SYSRET: Final = ((1 << 64) - 1) & ~(_FLAGS_USER | _FLAGS_FIXED) | 0x10100
+_FLAGS_KERNEL: Final = 2  # for iretq itself: neither TF nor NT may be set
+_SYSTEM_END: Final = TRAP_ADDRESS + PAGE
 
-_XSAVE_SIZE: Final = 832  # legacy area, header, AVX: what XCR0 = 7 selects
 _XSAVE_INITIAL: Final = (struct.pack("<H22xII", 0x37F, 0x1F80, 0xFFFF).ljust(512, b"\0") + struct.pack("<Q", 3)).ljust(
-    _XSAVE_SIZE, b"\0"
+    XSAVE_SIZE, b"\0"
 )
 
 KICK_SIGNAL: Final = 63  # SIGRTMAX - 1
@@ -165,57 +159,26 @@ _WINDOW_PAUSE: Final = 2000
 _ON_USER: Final = 0  # regs are what the vCPU has
 _ON_TRAP: Final = 1  # CPL 0, behind the trap's `out`: sysretq goes back
 _ON_FRAME: Final = 2  # CPL 0 otherwise: iretq goes back
+_ON_USER_CHECKED: Final = 3  # as _ON_USER, where flags and rip could give the guest what is not its own
 
 
 def _segment(selector: int, kind: int, dpl: int, default_big: int, long_mode: int) -> bytes:
     return struct.pack("<QIHBBBBBBBBBB", 0, 0xFFFFFFFF, selector, kind, 1, dpl, default_big, 1, long_mode, 1, 0, 0, 0)
 
 
-_USER_CODE_SEGMENT: Final = _segment(_USER_CS, 11, 3, 0, 1)
-_USER_DATA_SEGMENT: Final = _segment(_USER_DS, 3, 3, 1, 0)
+_USER_CODE_SEGMENT: Final = _segment(USER_CS, 11, 3, 0, 1)
+_USER_DATA_SEGMENT: Final = _segment(USER_DS, 3, 3, 1, 0)
 
 
-def _system_area() -> bytes:
-    """The descriptor tables, the exception stubs and the trap page."""
-    area = bytearray(_SYSTEM_SIZE)
-    tss = USER_LIMIT + _TSS
-    gdt = [
-        0,
-        0x00CF9B000000FFFF,
-        0x00AF9B000000FFFF,
-        0x00CF93000000FFFF,
-        0x00CFFB000000FFFF,
-        0x00CFF3000000FFFF,
-        0x00AFFB000000FFFF,
-        0,
-        0x0000890000000000 | (_TSS_LIMIT & 0xFFFF) | (tss & 0xFFFFFF) << 16 | (tss >> 24 & 0xFF) << 56,
-        tss >> 32,
-    ]
-    struct.pack_into(f"<{len(gdt)}Q", area, _GDT, *gdt)
-    struct.pack_into("<Q", area, _TSS + 4, _STACK_TOP)  # RSP0
-    struct.pack_into("<H", area, _TSS + 0x66, 0x68)  # the I/O bitmap follows the TSS
-    bitmap = bytearray(b"\xff" * (_TSS_LIMIT + 1 - 0x68))
-    bitmap[_PORT >> 3] &= ~(1 << (_PORT & 7)) & 0xFF
-    area[_TSS + 0x68 : _TSS + 0x68 + len(bitmap)] = bitmap
-    for vector in range(256):
-        stub = _STUBS_ADDRESS + vector * 16
-        area[_STUBS + vector * 16 : _STUBS + vector * 16 + 2] = bytes((0xE6, _PORT))
-        dpl = 3 if vector in (3, 4) else 0  # int3 and into are the user's to raise
-        gate = (stub & 0xFFFF) | _KERNEL_CS << 16 | (0x8E | dpl << 5) << 40 | (stub >> 16 & 0xFFFF) << 48
-        struct.pack_into("<QQ", area, _IDT + vector * 16, gate, stub >> 32)
-    area[_TRAP : _TRAP + 2] = bytes((0xE6, _PORT))  # out %al,$port
-    area[_TRAP + 2 : _TRAP + 5] = b"\x48\x0f\x07"  # sysretq
-    area[_TRAP + 8 : _TRAP + 10] = b"\x48\xcf"  # iretq
-    return bytes(area)
-
-
-_SYSTEM_AREA: Final = _system_area()
+def _task_segment(number: int) -> bytes:
+    address = x86_system.slot_address(number)
+    return struct.pack("<QIHBBBBBBBBBB", address, x86_system.TSS_LIMIT, x86_system.TSS_SELECTOR, 11, 1, *([0] * 8))
 
 
 class _Device:
     """/dev/kvm, opened once a process; its answers do not change."""
 
-    __slots__ = ("cpuid", "fd", "run_size")
+    __slots__ = ("cpuid", "fd", "run_size", "xfeatures")
 
     def __init__(self) -> None:
         try:
@@ -232,7 +195,7 @@ class _Device:
         table = bytearray(8 + 40 * _CPUID_ENTRIES)
         struct.pack_into("<II", table, 0, _CPUID_ENTRIES, 0)
         ioctl(self.fd, _GET_SUPPORTED_CPUID, table)
-        self.cpuid = table
+        self.cpuid, self.xfeatures = guest_table(table)
 
 
 class KvmVcpu:
@@ -240,14 +203,15 @@ class KvmVcpu:
 
     __slots__ = (
         "_fd",
-        "_kicked",
+        "_frame",
         "_machine",
+        "_number",
         "_parked",
         "_run",
         "_run_words",
         "_run_words32",
-        "_saved",
         "_runs",
+        "_saved",
         "_thread",
         "_window_at",
         "_window_faults",
@@ -264,36 +228,44 @@ class KvmVcpu:
 
     def __init__(self, machine: KvmMachine) -> None:
         self._machine = machine
-        self._parked = _ON_USER
-        self._kicked = False
+        self._parked = machine.user_state
         self.fault_address = self.fault_access = self.vector = self.error_code = 0
         self.fault_present = False
-        self._create()
+        used = self._create()
         self._set_sregs(self._initial_sregs())
+        if used:
+            self.set_fp(b"")
+            for index in range(COUNT):
+                self.regs[index] = 0
         self.regs[RFLAGS] = _FLAGS_FIXED
 
-    def _create(self) -> None:
-        """Make the KVM vCPU of this process and thread."""
-        device = self._machine.device
+    def _create(self) -> bool:
+        """Take a KVM vCPU of this process for this thread. Whether it was used before."""
+        machine = self._machine
+        device = machine.device
         self._thread = threading.get_ident()
-        self._fd = ioctl(self._machine.vm, _CREATE_VCPU, self._machine.next_vcpu())
-        self._run = hostmmap.mmap(self._fd, device.run_size)
-        whole = memoryview(self._run)
+        self._number, self._fd, run, used = machine.take_vcpu()
+        self._frame = (SLOTS + (self._number + 1) * SLOT_SIZE - FRAME_SIZE) >> 3
+        self._run = run
+        whole = memoryview(run)
         self._run_words = whole.cast("Q")
         self._run_words32 = whole.cast("I")
         self.regs = self._run_words[_REGS // 8 : _REGS // 8 + COUNT]
         self._run_words[_VALID_REGS] = 1
+        self._run[_IMMEDIATE_EXIT] = self._run[_REQUEST_WINDOW] = 0
         self._runs = 0
-        self._window_at = _WINDOW_START if self._machine.trap_level == _ON_USER else -1
+        self._window_at = _WINDOW_START if machine.trap_level == _ON_USER else -1
         self._window_faults = self._window_spurious = 0
+        if used:
+            return True
         ioctl(self._fd, _SET_CPUID2, device.cpuid)
-        msrs = ((_MSR_STAR, _STAR), (_MSR_LSTAR, _TRAP_ADDRESS), (_MSR_FMASK, _FMASK))
+        msrs = ((_MSR_STAR, x86_system.STAR), (_MSR_LSTAR, TRAP_ADDRESS), (_MSR_FMASK, _FMASK))
         ioctl(
             self._fd,
             _SET_MSRS,
             struct.pack("<II", len(msrs), 0) + b"".join(struct.pack("<IIQ", i, 0, v) for i, v in msrs),
         )
-        ioctl(self._fd, _SET_XCRS, struct.pack("<IIIIQ", 1, 0, 0, 0, 7).ljust(392, b"\0"))
+        ioctl(self._fd, _SET_XCRS, struct.pack("<IIIIQ", 1, 0, 0, 0, device.xfeatures).ljust(392, b"\0"))
         # Guests see the host's time stamp counter, where KVM would else start them at 0 (a software KVM has no offset).
         offset = array("Q", [0])
         try:
@@ -302,11 +274,12 @@ class KvmVcpu:
             pass  # the self-test of the clock pages decides
         # Signals blocked in this thread are open inside KVM_RUN, which then fails with EINTR and leaves them pending.
         ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, 0))
+        return False
 
     def _initial_sregs(self) -> bytearray:
-        task = struct.pack("<QIHBBBBBBBBBB", USER_LIMIT + _TSS, _TSS_LIMIT, _TSS_SELECTOR, 11, 1, *([0] * 8))
-        sregs = _USER_CODE_SEGMENT + _USER_DATA_SEGMENT * 5 + task + bytes(24)
-        sregs += struct.pack("<QH6x", USER_LIMIT + _GDT, 79) + struct.pack("<QH6x", USER_LIMIT + _IDT, 4095)
+        sregs = _USER_CODE_SEGMENT + _USER_DATA_SEGMENT * 5 + _task_segment(self._number) + bytes(24)
+        sregs += struct.pack("<QH6x", x86_system.GDT_ADDRESS, x86_system.GDT_LIMIT)
+        sregs += struct.pack("<QH6x", x86_system.IDT_ADDRESS, x86_system.IDT_LIMIT)
         cr0 = 0x80050033  # PG AM WP NE ET MP PE
         cr4 = 0x10620 | 1 << 18  # PAE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
         efer = 0xD01  # NXE LMA LME SCE
@@ -336,7 +309,7 @@ class KvmVcpu:
         except OSError as error:
             return self._not_run(error)
         address = regs[RIP]
-        if address == _TRAP_ADDRESS or address == _TRAP_DONE:
+        if address == TRAP_ADDRESS or address == TRAP_DONE:
             self._parked = self._machine.trap_level
             regs[RIP] = regs[RCX]
             regs[RFLAGS] = regs[R11]
@@ -344,24 +317,34 @@ class KvmVcpu:
         return self._other_exit(address)
 
     def _leave_kernel(self) -> bool:
-        """Prepare the way from CPL 0 back to the user's registers. False: they cannot be loaded, a #GP is reported."""
+        """Prepare the way to the user's registers. False: they cannot be loaded, a #GP is reported."""
         regs = self.regs
-        rip = regs[RIP]
-        if self._parked == _ON_TRAP and rip == regs[RCX] and regs[RFLAGS] == regs[R11]:
-            regs[RIP] = _SYSRET_ADDRESS
+        rip, flags = regs[RIP], regs[RFLAGS]
+        if (
+            self._parked == _ON_TRAP
+            and rip == regs[RCX]
+            and flags == regs[R11]
+            and rip < USER_LIMIT  # a #GP of sysretq comes at CPL 0, on the user's stack
+            and not flags & _FLAGS_NOT_SYSRET
+        ):
+            regs[RIP] = SYSRET_ADDRESS
             return True
         if rip + 0x8000_0000_0000 & 0xFFFF_0000_0000_0000:
             self.vector, self.error_code = GENERAL_PROTECTION, 0
             return False
-        words = self._machine.arena.words
-        frame = (_FRAME - USER_LIMIT) >> 3
+        flags = flags & _FLAGS_USER | _FLAGS_FIXED
+        if self._parked == _ON_USER_CHECKED:
+            regs[RFLAGS] = flags
+            return True
+        words, frame = self._machine.arena.words, self._frame
         words[frame] = rip
-        words[frame + 1] = _USER_CS
-        words[frame + 2] = regs[RFLAGS] & _FLAGS_USER | _FLAGS_FIXED
+        words[frame + 1] = USER_CS
+        words[frame + 2] = flags
         words[frame + 3] = regs[RSP]
-        words[frame + 4] = _USER_DS
-        regs[RIP] = _IRET_ADDRESS
-        regs[RSP] = _FRAME
+        words[frame + 4] = USER_DS
+        regs[RIP] = IRET_ADDRESS
+        regs[RFLAGS] = _FLAGS_KERNEL
+        regs[RSP] = USER_LIMIT + frame * 8
         return True
 
     def _not_run(self, error: OSError) -> int:
@@ -369,34 +352,42 @@ class KvmVcpu:
         regs = self.regs
         rip = regs[RIP]
         if error.errno in (errno.EINTR, errno.EAGAIN):
-            if rip < USER_LIMIT or rip > _TRAP_ADDRESS + PAGE:
-                self._parked = _ON_USER
-            elif rip == _SYSRET_ADDRESS and self._parked == _ON_TRAP:
+            if self._exception_waits():
+                return self._finish_entry()
+            if rip < USER_LIMIT or rip >= _SYSTEM_END:
+                self._parked = self._machine.user_state
+            elif rip == SYSRET_ADDRESS and self._parked == _ON_TRAP:
                 regs[RIP], regs[RFLAGS] = regs[RCX], regs[R11]
-            elif rip == _IRET_ADDRESS:
+            elif rip == IRET_ADDRESS and self._parked:
                 self._parked = _ON_FRAME
-                self._load_frame((_FRAME - USER_LIMIT) >> 3)
+                self._load_frame(self._frame)
             else:
                 return self._finish_entry()
             self._run[_IMMEDIATE_EXIT] = 0
-            self._kicked = False
             return EXIT_INTERRUPTED
-        if error.errno == errno.EFAULT and (rip < USER_LIMIT or rip > _TRAP_ADDRESS + PAGE):
+        if error.errno == errno.EFAULT and (rip < USER_LIMIT or rip >= _SYSTEM_END):
             # The host has no page: beyond the end of a mapped file, or an mprotect() window of another thread.
-            self._parked = _ON_USER
+            self._parked = self._machine.user_state
             return EXIT_HOST_FAULT
         return EXIT_CRASHED
+
+    def _exception_waits(self) -> bool:
+        """Whether KVM has an exception to deliver, which would else come at whatever rip the next run has."""
+        events = bytearray(64)
+        ioctl(self._fd, _GET_VCPU_EVENTS, events)
+        return bool(events[0] or events[3] or events[8])  # exception injected, pending; interrupt (`int n`) injected
 
     def _finish_entry(self) -> int:
         """A signal came between the trap's or exception's entry and its `out`: let that instruction finish."""
         ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, (1 << 64) - 1))
         kicked = self._run[_IMMEDIATE_EXIT]
         self._run[_IMMEDIATE_EXIT] = 0
-        self._parked = _ON_USER
+        self._parked = _ON_USER  # whatever it is: registers are the vCPU's
         try:
             return self.run()
         finally:
-            self._run[_IMMEDIATE_EXIT] = kicked
+            if kicked:  # a kick in the meantime has also sent its signal, which is still pending
+                self._run[_IMMEDIATE_EXIT] = 1
             ioctl(self._fd, _SET_SIGNAL_MASK, struct.pack("<IQ", 8, 0))
 
     def _load_frame(self, frame: int) -> None:
@@ -407,29 +398,25 @@ class KvmVcpu:
 
     def _other_exit(self, address: int) -> int:
         reason = self._run_words32[_EXIT_REASON]
-        if reason == _EXIT_WINDOW and address < USER_LIMIT:
-            self._parked = _ON_USER
-            self._judge_window()
-            return self.run()
-        if not _STUBS_ADDRESS <= address < _STUBS_ADDRESS + PAGE:
-            if reason == _EXIT_IO:  # the guest's own `out` to the trap's port: not its to use
-                self.vector, self.error_code = GENERAL_PROTECTION, 0
+        if not STUBS_ADDRESS <= address < STUBS_ADDRESS + PAGE:
+            if reason == _EXIT_WINDOW:
                 self._parked = _ON_USER
-                return EXIT_EXCEPTION
+                self._judge_window()
+                return self.run()
+            return self._refuse_port() if reason == _EXIT_IO else EXIT_CRASHED
+        if reason != _EXIT_IO and reason != _EXIT_WINDOW:
             return EXIT_CRASHED
-        vector = (address - _STUBS_ADDRESS) >> 4
+        vector = (address - STUBS_ADDRESS) >> 4
         words = self._machine.arena.words
         frame = (self.regs[RSP] - USER_LIMIT) >> 3
-        if not _STACK >> 3 <= frame <= (_STACK_TOP - USER_LIMIT - 40) >> 3:
+        if not self._frame - SLOT_SIZE // 16 <= frame <= self._frame:
             return EXIT_CRASHED
         self.error_code = 0
-        if vector in _WITH_ERROR_CODE:
+        if vector in VECTORS_WITH_ERROR_CODE:
             self.error_code = words[frame]
             frame += 1
-        if (
-            words[frame + 1] & 3 != 3
-        ):  # the way back itself failed (iretq with a bad frame): the user state is in _FRAME
-            frame = (_FRAME - USER_LIMIT) >> 3
+        if words[frame + 1] & 3 != 3:  # the way back itself failed: the user state is where it starts
+            frame = self._frame
             vector = GENERAL_PROTECTION
         self._parked = _ON_FRAME
         self._load_frame(frame)
@@ -440,10 +427,32 @@ class KvmVcpu:
         code = self.error_code
         self.fault_address = struct.unpack_from("<Q", sregs, _CR2)[0]
         self.fault_access = EXEC if code & _PF_FETCH else WRITE if code & _PF_WRITE else READ
-        self.fault_present = bool(code & _PF_PRESENT)
+        self.fault_present = bool(code & _PF_PRESENT) and self.fault_address < USER_LIMIT
         if self._machine.fill_lazy(self.fault_address):
             return self.run()
         return EXIT_FAULT
+
+    def _refuse_port(self) -> int:
+        """The guest itself used the trap's port, which KVM allowed: a #GP for it, as any other port gives."""
+        regs = self.regs
+        saved = array("Q", [regs[index] for index in range(COUNT)])
+        # KVM ends an `in` at the start of the next run, and changes registers then: let it do that now.
+        kicked = self._run[_IMMEDIATE_EXIT]
+        self._run[_IMMEDIATE_EXIT] = 1
+        try:
+            ioctl(self._fd, _RUN, 0)
+        except OSError as error:
+            if error.errno != errno.EINTR:
+                return EXIT_CRASHED
+        else:
+            return EXIT_CRASHED  # `rep ins` with more to come
+        finally:
+            self._run[_IMMEDIATE_EXIT] = kicked
+        for index in range(COUNT):
+            regs[index] = saved[index]
+        self.vector, self.error_code = GENERAL_PROTECTION, 0
+        self._parked = self._machine.user_state
+        return EXIT_EXCEPTION
 
     def _judge_window(self) -> None:
         """The open window ended a run for nothing: give it up for a while when that happens too often."""
@@ -458,7 +467,6 @@ class KvmVcpu:
         self._window_spurious = self._runs
 
     def kick(self) -> None:
-        self._kicked = True
         self._run[_IMMEDIATE_EXIT] = 1
         if self._thread != threading.get_ident():
             signal.pthread_kill(self._thread, KICK_SIGNAL)
@@ -492,10 +500,12 @@ class KvmVcpu:
         # KVM tells of components that XCR0 does not enable as well (PKRU): not the guest's to see.
         state[512] &= 7
         state[513:576] = bytes(63)
-        return bytes(state[:_XSAVE_SIZE])
+        return bytes(state[:XSAVE_SIZE])
 
     def set_fp(self, state: bytes) -> None:
-        ioctl(self._fd, _SET_XSAVE, bytearray((state or _XSAVE_INITIAL).ljust(4096, b"\0")))
+        area = bytearray((state or _XSAVE_INITIAL).ljust(4096, b"\0"))
+        area[512] &= self._machine.device.xfeatures
+        ioctl(self._fd, _SET_XSAVE, area)
 
     def before_fork(self) -> None:
         """Fetch what only the owner of the vCPU can: a forked child cannot use its parent's KVM descriptors."""
@@ -507,20 +517,25 @@ class KvmVcpu:
     def after_fork(self) -> None:
         """In a forked child: the same registers on a vCPU of this process' own VM, in user mode."""
         sregs, xsave, regs = self._saved
+        self._let_go()
+        self._create()
         sregs[_CS : _CS + 24] = _USER_CODE_SEGMENT
         sregs[_SS : _SS + 24] = _USER_DATA_SEGMENT
-        self.close()
-        self._create()
-        self._parked = _ON_USER
+        sregs[_TR : _TR + 24] = _task_segment(self._number)
+        self._parked = self._machine.user_state
         self._set_sregs(sregs)
         ioctl(self._fd, _SET_XSAVE, xsave)
         self._run_words[_REGS // 8 : _REGS // 8 + COUNT] = regs
 
-    def close(self) -> None:
+    def _let_go(self) -> None:
         # Whoever still holds `regs` keeps the page that it views; it goes with the last view.
         self.regs = [self.regs[index] for index in range(COUNT)]
         del self._run, self._run_words, self._run_words32
-        os.close(self._fd)
+
+    def close(self) -> None:
+        run = self._run
+        self._let_go()
+        self._machine.leave_vcpu(self._number, self._fd, run)
 
 
 class KvmMachine:
@@ -528,9 +543,13 @@ class KvmMachine:
 
     __slots__ = (
         "_chunks",
+        "_idle",
         "_lazy",
-        "_next_vcpu",
+        "_lock",
+        "_slot_pages",
         "_tables",
+        "_vcpu_count",
+        "_vcpu_fds",
         "arch",
         "arena",
         "device",
@@ -539,6 +558,7 @@ class KvmMachine:
         "root",
         "trap_level",
         "user_limit",
+        "user_state",
         "vm",
     )
 
@@ -548,7 +568,7 @@ class KvmMachine:
         self.user_limit = USER_LIMIT
         self.device = _Device()
         self.arena = arena or Arena()
-        self.trap_level = _ON_USER
+        self.trap_level = self.user_state = _ON_USER
         self._chunks: list[int] = []
         self._lazy: list[tuple[int, int, int, int]] = []
         self.host_clock: hostclock.HostClock | None = None
@@ -562,7 +582,10 @@ class KvmMachine:
             self.vm = ioctl(self.device.fd, _CREATE_VM, 0)
         except OSError as error:
             raise EngineError(f"KVM cannot make a virtual machine: {error.strerror}; use --engine emulator") from None
-        self._next_vcpu = 0
+        self._lock = threading.Lock()
+        self._vcpu_count = 0
+        self._vcpu_fds: list[int] = []
+        self._idle: list[tuple[int, int, hostmmap.mmap]] = []
         for slot, chunk in enumerate(self._chunks):
             self._register(slot, chunk)
         if self.host_clock is not None:
@@ -570,14 +593,33 @@ class KvmMachine:
 
     def _set_up(self) -> None:
         """Place the system area and empty page tables in an empty arena, always at the same offsets."""
-        at = self.arena.alloc(_SYSTEM_SIZE)
-        self.arena.anonymous(at, _SYSTEM_SIZE)
-        self.arena.view[at : at + _SYSTEM_SIZE] = _SYSTEM_AREA
-        self._tables = PageTables(self.arena)
+        arena = self.arena
+        at = arena.alloc(x86_system.SIZE)
+        assert at == 0
+        tables = x86_system.tables()
+        arena.anonymous(at, len(tables))
+        arena.view[at : at + len(tables)] = tables
+        self._tables = PageTables(arena)
         self.root = self._tables.root
         self._lazy.clear()
-        self._tables.map(USER_LIMIT, _SYSTEM_SIZE, at, flags_of(READ | WRITE | EXEC))
-        self._cover(0, self.arena.top)
+        self._tables.map(USER_LIMIT, x86_system.STUBS, at, kernel_flags_of(READ))
+        self._tables.map(STUBS_ADDRESS, PAGE, at + x86_system.STUBS, kernel_flags_of(READ | EXEC))
+        trap_flags = flags_of(READ | EXEC) if self.trap_level == _ON_USER else kernel_flags_of(READ | EXEC)
+        self._tables.map(TRAP_ADDRESS, PAGE, at + x86_system.TRAP, trap_flags)
+        self._slot_pages: set[int] = set()
+        for number in range(self._vcpu_count):
+            self._place_slot(number)
+        self._cover(0, arena.top)
+
+    def _place_slot(self, number: int) -> None:
+        """Provide the memory that a vCPU enters and leaves CPL 0 with."""
+        page = x86_system.slot_page(number)
+        if page not in self._slot_pages:
+            self.arena.anonymous(page, PAGE)
+            self._tables.map(USER_LIMIT + page, PAGE, page, kernel_flags_of(READ | WRITE))
+            self._slot_pages.add(page)
+        at = SLOTS + number * SLOT_SIZE
+        self.arena.view[at : at + SLOT_SIZE] = x86_system.slot(number, user_port=self.trap_level == _ON_USER)
 
     def _register(self, slot: int, chunk: int) -> None:
         size = min(_CHUNK, self.arena.size - chunk)
@@ -591,9 +633,27 @@ class KvmMachine:
                 self._register(len(self._chunks), chunk)
                 self._chunks.append(chunk)
 
-    def next_vcpu(self) -> int:
-        self._next_vcpu += 1
-        return self._next_vcpu - 1
+    def take_vcpu(self) -> tuple[int, int, hostmmap.mmap, bool]:
+        """A KVM vCPU: its number, descriptor and shared memory, and whether it was used before.
+
+        KVM never forgets one before the whole machine goes: those that ended threads leave are used again.
+        """
+        with self._lock:
+            if self._idle:
+                number, fd, run = self._idle.pop()
+                self._place_slot(number)
+                return number, fd, run, True
+            number = self._vcpu_count
+            if number == x86_system.SLOT_COUNT:
+                raise OSError(errno.EAGAIN, "too many vCPUs")
+            fd = ioctl(self.vm, _CREATE_VCPU, number)
+            self._vcpu_count += 1
+            self._vcpu_fds.append(fd)
+            self._place_slot(number)
+            return number, fd, hostmmap.mmap(fd, self.device.run_size), False
+
+    def leave_vcpu(self, number: int, fd: int, run: hostmmap.mmap) -> None:
+        self._idle.append((number, fd, run))
 
     def _probe(self) -> None:
         """Make one system call in the guest: does the trap work, and at which privilege level does it arrive?"""
@@ -606,8 +666,12 @@ class KvmMachine:
         kind = vcpu.run()
         if kind != EXIT_SYSCALL or vcpu.regs[RIP] != 0x10002:
             raise EngineError("this KVM failed the self-test: a system call did not arrive; use --engine emulator")
-        self.trap_level = _ON_USER if vcpu.privilege_level() == 3 else _ON_TRAP
+        if vcpu.privilege_level() != 3:
+            self.trap_level, self.user_state = _ON_TRAP, _ON_USER_CHECKED
         vcpu.close()
+        if self.trap_level != _ON_USER:
+            self._tables.map(TRAP_ADDRESS, PAGE, x86_system.TRAP, kernel_flags_of(READ | EXEC))
+            self.flush(x86_system.TRAP, PAGE)
         self.unmap(0x10000, PAGE)
         self.arena.free(page, PAGE)
 
@@ -622,6 +686,12 @@ class KvmMachine:
         assert self.host_clock is not None
         for offset, _, length in self.host_clock.data:
             self._tables.map(address + offset, length, _CLOCK_PHYSICAL + offset, flags_of(READ))
+
+    def flush_host_clock(self) -> None:
+        if self.host_clock is not None:
+            for number in range(len(self.host_clock.data)):
+                ioctl(self.vm, _SET_USER_MEMORY_REGION, struct.pack("<IIQQQ", _CLOCK_SLOT + number, 0, 0, 0, 0))
+            self._register_clock(self.host_clock)
 
     def _probe_clock(self) -> None:
         """Let the guest ask the host's vDSO for the time: lend it only if the answer is right."""
@@ -743,10 +813,16 @@ class KvmMachine:
 
     def after_fork(self, vcpu: Vcpu) -> None:
         assert isinstance(vcpu, KvmVcpu)
+        # The KVM descriptors of the parent's other threads as well.
+        for fd in self._vcpu_fds:
+            os.close(fd)
         os.close(self.vm)
         self._open()
         vcpu.after_fork()
 
     def close(self) -> None:
+        self._idle.clear()
+        for fd in self._vcpu_fds:
+            os.close(fd)
         os.close(self.vm)
         os.close(self.device.fd)

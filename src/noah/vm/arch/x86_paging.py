@@ -51,6 +51,11 @@ def flags_of(prot: int) -> int:
     return bits
 
 
+def kernel_flags_of(prot: int) -> int:
+    """The same for a page that user mode cannot reach."""
+    return flags_of(prot) & ~_USER
+
+
 def flags_removed(old: int, new: int) -> bool:
     """Whether an entry that changes from `old` to `new` flags takes a permission away."""
     return bool((old ^ _NX) & ~(new ^ _NX) & (_PRESENT | _WRITABLE | _NX))
