@@ -19,7 +19,7 @@ from noah.vm.api import EXEC, EXIT_SYSCALL, READ, WRITE, EngineError
 from noah.vm.arena import PAGE, Arena
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from noah.vm.api import Machine, Vcpu
 
@@ -103,6 +103,12 @@ class Guest:
     def close(self) -> None:
         self.vcpu.close()
         self.machine.close()
+
+
+def take_signal(numbers: Set[int]) -> int | None:
+    """Take one of these blocked signals if it is pending."""
+    pending = [number for number in signal.sigpending() if number in numbers]
+    return int(signal.sigwait(pending[:1])) if pending else None
 
 
 def in_child(function: Callable[[], Any]) -> Any:

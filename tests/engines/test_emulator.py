@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engines.guest import ARENA, CODE, DATA, SPARE, Guest, in_child
+from tests.engines.guest import ARENA, CODE, DATA, SPARE, Guest, in_child, take_signal
 from tests.engines.snippets import Aarch64
 
 from noah.vm.api import (
@@ -247,7 +247,7 @@ def test_signals_are_noticed_without_signalfd(x86: Guest, monkeypatch: pytest.Mo
         x86.place(x86.snippets.spin)
         for _ in range(3):
             signal.setitimer(signal.ITIMER_PROF, 0.01)
-            while not signal.sigtimedwait({signal.SIGPROF}, 0):
+            while not take_signal({signal.SIGPROF}):
                 assert x86.vcpu.run() == EXIT_INTERRUPTED
 
     in_child(body)

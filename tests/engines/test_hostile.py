@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.engines.guest import CODE, DATA, SPARE, Guest, in_child
+from tests.engines.guest import CODE, DATA, SPARE, Guest, in_child, take_signal
 from tests.engines.snippets import X86, Aarch64
 
 from noah.vm.api import (
@@ -81,9 +81,9 @@ def still_works(guest: Guest) -> None:
 @pytest.fixture
 def quiet() -> Iterator[None]:
     """Signals blocked, as Noah has them."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMAX - 1})
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     yield
-    while signal.sigtimedwait({signal.SIGRTMAX - 1}, 0):
+    while take_signal(signal.valid_signals()):
         pass
     signal.pthread_sigmask(signal.SIG_SETMASK, old)
 

@@ -204,6 +204,12 @@ class FakeMachine:
     def map_host_clock(self, address: int) -> None:
         raise EngineError("a fake guest has no clock")
 
+    def flush_host_clock(self) -> None:
+        return None
+
+    def flush_host_clock(self) -> None:
+        return None
+
     def find(self, address: int) -> tuple[int, int] | None:
         """(arena offset, prot) of the mapped byte at an address."""
         index = bisect_right(self.mappings, (address, _MASK, 0, 0)) - 1

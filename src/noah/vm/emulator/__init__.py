@@ -11,8 +11,15 @@ the same backing are one physical page, so code that is changed through another 
     x86_64.py, aarch64.py   registers, set-up, exceptions
     watcher.py   ends a run when a host signal is pending
 
-What the translator does not do: no alignment checks of PC and SP on aarch64, no #AC, SIMD exceptions and SS limit
-faults on x86-64. A page of a host file that another process cut off ends the host process with SIGBUS.
+Gaps of the translator (QEMU 5, as Unicorn has it):
+
+- no alignment checks of PC and SP on aarch64, no #AC and no SIMD exceptions on x86-64;
+- code that changes is noticed where it is executed, when it becomes executable, and when new memory takes its place,
+  but not if it is written through a second mapping of the same pages while it stays executable;
+- some encodings that no CPU has (`lock` with a register operand, unallocated half-precision vector operations) make it
+  call abort(3): the guest's process then dies of SIGABRT where a CPU raises SIGILL;
+- a page of a host file that somebody truncates while it is mapped ends the process with SIGBUS: there is no way to
+  return EXIT_HOST_FAULT from within translated code.
 """
 
 from noah.vm.emulator.machine import EmulatorMachine

@@ -114,6 +114,12 @@ class EmulatorMachine:
     def map_host_clock(self, address: int) -> None:
         raise EngineError("an emulated guest does not see the host's time stamp counter")
 
+    def flush_host_clock(self) -> None:
+        self.stale = True
+
+    def flush_host_clock(self) -> None:
+        return None
+
     def unmap(self, address: int, length: int) -> None:
         self._tables.unmap(address, length)
         self.stale = True

@@ -24,9 +24,9 @@ ALL: Final = frozenset(range(1, signal.NSIG)).difference((32, 33) if sys.platfor
 
 _SFD_CLOEXEC: Final = os.O_CLOEXEC
 _SIGSET_SIZE: Final = 128  # sigset_t of glibc and musl
-_BACK_OFF: Final = 0.0005  # seconds, doubled up to:
-_BACK_OFF_LIMIT: Final = 0.02
-_PERIOD: Final = 0.005
+_BACK_OFF: Final = 1.0  # milliseconds, doubled up to:
+_BACK_OFF_LIMIT: Final = 20.0
+_PERIOD: Final = 0.005  # seconds
 
 
 class Kickable(Protocol):
@@ -77,17 +77,19 @@ class SignalWatcher:
 
     def _watch(self) -> None:
         signals, closing, _ = self._descriptors
-        poller = select.poll()
-        poller.register(signals, select.POLLIN)
-        poller.register(closing, select.POLLIN)
+        ending = select.poll()
+        ending.register(closing, select.POLLIN)
+        either = select.poll()
+        either.register(closing, select.POLLIN)
+        either.register(signals, select.POLLIN)
         back_off = 0.0
         while True:
             if back_off:
-                select.select([closing], [], [], back_off)
-            ready = poller.poll(0 if back_off else None)
+                ending.poll(back_off)
+            pending = either.poll(0 if back_off else None)
             if self._closing:
                 return
-            if not ready:
+            if not pending:
                 back_off = 0.0
             elif not back_off:
                 self._vcpu.kick()
