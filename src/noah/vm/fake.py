@@ -207,9 +207,6 @@ class FakeMachine:
     def flush_host_clock(self) -> None:
         return None
 
-    def flush_host_clock(self) -> None:
-        return None
-
     def find(self, address: int) -> tuple[int, int] | None:
         """(arena offset, prot) of the mapped byte at an address."""
         index = bisect_right(self.mappings, (address, _MASK, 0, 0)) - 1

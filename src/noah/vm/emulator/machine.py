@@ -115,9 +115,6 @@ class EmulatorMachine:
         raise EngineError("an emulated guest does not see the host's time stamp counter")
 
     def flush_host_clock(self) -> None:
-        self.stale = True
-
-    def flush_host_clock(self) -> None:
         return None
 
     def unmap(self, address: int, length: int) -> None:
