@@ -115,7 +115,7 @@ def dialogue(command: Sequence[str], steps: Sequence[tuple[str, str]]) -> tuple[
                 terminal.send(keys)
         finally:
             status = terminal.end()
-        return terminal.seen, status
+        return re.sub(r"(\[\d+\]) \d+", r"\1 PID", terminal.seen), status
 
 
 def same_dialogue(engine: str, command: Sequence[str], *steps: tuple[str, str]) -> str:
