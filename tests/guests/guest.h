@@ -13,7 +13,8 @@
  *     }
  *
  * `prog` runs all cases in order, `prog NAME...` those named, `prog --list` lists them. Each case starts in a new empty
- * directory of its own name, with a umask of 022. A case that needs one architecture is called x86_* or arm_*.
+ * directory of its own name, with a umask of 022. A case that needs one architecture is called x86_* or arm_*; one that
+ * starts the root's own programs is a CASE_WITH_PROGRAMS.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -222,6 +223,9 @@ static char guest_self[PATH_MAX];  /* this program's own path, for cases that ex
         guest_cases[guest_case_count++] = (struct guest_case){#name, case_##name}; \
     } \
     static void case_##name(void)
+
+/* A case that starts programs of the root it runs in, which may be of another architecture than the guest. */
+#define CASE_WITH_PROGRAMS(name) CASE(name)
 
 /* A program whose cases execute it again defines GUEST_ROLES and answers `prog @role ...` here. */
 #ifdef GUEST_ROLES

@@ -50,6 +50,7 @@ static void run(const char *name, struct image *image) {
         CHECK("execve", execve("./image", argv, envp));
         _exit(50);
     }
+    unlink("image");
 }
 
 #ifdef __x86_64__

@@ -196,7 +196,6 @@ CASE(errors) {
     CHECK("NUL bytes", execve("./nul", argv, no_environment));
     CHECK("device", execve("/dev/null", argv, no_environment));
     CHECK("trailing slash", execve("/bin/true/", argv, no_environment));
-    IN_CHILD("the shell tries text itself") execlp("./text", "text", NULL);
 }
 
 CASE(text_busy) {
@@ -246,10 +245,16 @@ CASE(scripts) {
     show_of("not executable", "./plain_interpreter");
     char *argv[] = {"zero", "first", "second", NULL};
     IN_CHILD("with arguments") execve("./one_argument", argv, no_environment);
-    put_script("shell", "#!/bin/sh\necho \"$0\" \"$@\" $#\nexit 9\n");
-    IN_CHILD("shell") execve("./shell", argv, no_environment);
     char *none[] = {NULL};
     IN_CHILD("empty argv") execve("./one_argument", none, no_environment);
+}
+
+CASE_WITH_PROGRAMS(shell_scripts) {
+    char *argv[] = {"zero", "first", "second", NULL};
+    put_script("shell", "#!/bin/sh\necho \"$0\" \"$@\" $#\nexit 9\n");
+    IN_CHILD("shell") execve("./shell", argv, no_environment);
+    put_script("text", "echo no magic\n");
+    IN_CHILD("the shell tries text itself") execlp("./text", "text", NULL);
 }
 
 CASE(script_line_length) {
@@ -372,7 +377,7 @@ CASE(many) {
     say("%ld", sum);
 }
 
-CASE(pid_is_kept) {
+CASE_WITH_PROGRAMS(pid_is_kept) {
     char pid[32], text[128];
     IN_CHILD("child") {
         snprintf(text, sizeof text, "test $$ = \"$0\" && exit 5");
@@ -431,7 +436,7 @@ CASE(script_by_descriptor) {
     close(10);
 }
 
-CASE(posix_timers_are_deleted) {
+CASE_WITH_PROGRAMS(posix_timers_are_deleted) {
     char *argv[] = {"sh", "-c", "sleep 0.1; exit 6", NULL};
     IN_CHILD("child") {
         struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};

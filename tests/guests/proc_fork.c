@@ -227,7 +227,7 @@ CASE(vfork_failed_exec) {
     reap("child", child);
 }
 
-CASE(vfork_exec) {
+CASE_WITH_PROGRAMS(vfork_exec) {
     char *command[] = {"sh", "-c", "exit 12", NULL};
     for (int i = 0; i < 3; i++) {
         pid_t child = vfork();

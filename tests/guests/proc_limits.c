@@ -44,7 +44,7 @@ CASE(get_and_set) {
     }
 }
 
-CASE(shown_by_proc) {
+CASE_WITH_PROGRAMS(shown_by_proc) {
     IN_CHILD("child") {
         struct rlimit limit = {77, 88};
         NEED(setrlimit(RLIMIT_NOFILE, &limit));

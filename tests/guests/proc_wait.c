@@ -313,7 +313,7 @@ CASE(process_groups) {
     BOOL("unchanged", getpid() == self);
 }
 
-CASE(setpgid_after_exec) {
+CASE_WITH_PROGRAMS(setpgid_after_exec) {
     int out[2], in[2];
     char byte;
     pid_t child;

@@ -195,18 +195,23 @@ CASE(sigsuspend) {
     signal(SIGUSR1, SIG_DFL);
 }
 
-CASE(blocked_over_fork_and_exec) {
+CASE(blocked_over_fork) {
     block(SIG_BLOCK, SIGTERM);
     IN_CHILD("forked") {
         kill(getpid(), SIGTERM);
         _exit(3);
     }
-    IN_CHILD("executed") execl("/bin/sh", "sh", "-c", "kill -TERM $$; exit 4", NULL);
     IN_CHILD("unblocked") {
         kill(getpid(), SIGTERM);
         block(SIG_UNBLOCK, SIGTERM);
         _exit(5);
     }
+    block(SIG_UNBLOCK, SIGTERM);
+}
+
+CASE_WITH_PROGRAMS(blocked_over_exec) {
+    block(SIG_BLOCK, SIGTERM);
+    IN_CHILD("executed") execl("/bin/sh", "sh", "-c", "kill -TERM $$; exit 4", NULL);
     block(SIG_UNBLOCK, SIGTERM);
 }
 
