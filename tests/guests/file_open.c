@@ -1,5 +1,5 @@
 /* open(2), openat(2), openat2(2), creat(2): flags, modes, errors. */
-#include "guest.h"
+#include "hostile.h"
 #include <linux/openat2.h>
 
 static void say_mode(const char *name, const char *path) {

@@ -1,5 +1,5 @@
 /* read, write, pread, pwrite, readv, writev, preadv2, lseek, truncate, fallocate: counts, positions, bad pointers. */
-#include "guest.h"
+#include "hostile.h"
 #include <sys/uio.h>
 
 static char text[8192];

@@ -1,5 +1,5 @@
 /* stat, lstat, fstat, newfstatat, statx, statfs, times. */
-#include "guest.h"
+#include "hostile.h"
 #include <linux/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
