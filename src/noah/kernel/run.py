@@ -12,7 +12,7 @@ from noah.kernel.control import NoReturn as DoesNotReturn
 from noah.kernel.control import ProcessExit
 from noah.kernel.exit import end
 from noah.kernel.task import Task
-from noah.mm.space import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY
+from noah.mm.fault import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY, fault, host_fault
 from noah.vm.api import EXIT_CRASHED, EXIT_EXCEPTION, EXIT_FAULT, EXIT_HOST_FAULT, EXIT_INTERRUPTED, EXIT_SYSCALL
 
 _MASK: Final = (1 << 64) - 1
@@ -80,7 +80,7 @@ def _trap(task: Task, kind: int) -> None:
     vcpu = task.vcpu
     signals = task.process.signals
     if kind == EXIT_FAULT:
-        what = task.space.fault(vcpu.fault_address, vcpu.fault_access)
+        what = fault(task.space, vcpu.fault_address, vcpu.fault_access)
         if what == FAULT_RETRY:
             return
         if what == FAULT_BUS:
@@ -91,7 +91,7 @@ def _trap(task: Task, kind: int) -> None:
     elif kind == EXIT_EXCEPTION:
         signals.force_exception(task)
     elif kind == EXIT_HOST_FAULT:
-        if task.space.host_fault():
+        if host_fault(task.space):
             task.process.host_faults = 0
             return
         task.process.host_faults += 1

@@ -21,6 +21,7 @@ from noah.kernel.control import ProcessExit
 from noah.kernel.task import Task
 from noah.loader.elf import Elf, read_at
 from noah.loader.stack import StackImage, check_size
+from noah.mm.fault import map_stack
 from noah.mm.vma import MappedFile
 from noah.vfs.caller import Caller
 from noah.vfs.file import OpenFile
@@ -169,7 +170,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
         interpreter_base = space.find_free(size) - other.low if other.dynamic else 0
         _load(task, other, program.interpreter, interpreter_base)
         entry = interpreter_base + other.entry
-    space.set_brk(end + ((shift >> 58) & 0x3F) * PAGE)
+    space.brk_start = space.brk_end = end + ((shift >> 58) & 0x3F) * PAGE
 
     creds = task.creds
     auxv = [
@@ -205,7 +206,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
         {abi.AT_RANDOM: "random", abi.AT_EXECFN: "filename", abi.AT_PLATFORM: "platform"},
     )
     initial = max(_STACK_INITIAL, (len(image.data) + (64 << 10) + PAGE - 1) & -PAGE)
-    space.map_stack(top, max(stack_size, initial), initial)
+    map_stack(space, top, max(stack_size, initial), initial)
     if elf.exec_stack:
         space.mprotect(top - initial, initial, PROT_READ | PROT_WRITE | PROT_EXEC)
     space.memory.write(image.pointer, image.data)

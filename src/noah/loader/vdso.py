@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noah.abi.mman import MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ
 from noah.mm.space import AddressSpace
-from noah.mm.vma import Vma
+from noah.mm.vma import HOST_CLOCK, Vma
 from noah.vm.api import Machine
 from noah.vm.hostclock import HostClock
 
@@ -24,7 +24,7 @@ class BorrowedVdso:
         code = base + clock.code_offset
         self._machine.map_host_clock(base)
         # The kernel's own pages: the guest may read them, Noah never does on its behalf.
-        space.vmas.insert(Vma(base, code, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, name=b"[vvar]"))
+        space.vmas.insert(Vma(base, code, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, HOST_CLOCK, name=b"[vvar]"))
         space.place(b"[vdso]", code, len(clock.image), PROT_READ | PROT_EXEC, clock.image)
         return code
 

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.errno import EFAULT, EINVAL, ENAMETOOLONG, LinuxError
 from noah.abi.limits import IOV_MAX, MAX_RW_COUNT
 from noah.abi.mman import PROT_WRITE
+from noah.mm.fault import grow_stack
 from noah.vm.arena import PAGE
 
 if TYPE_CHECKING:
     from noah.mm.space import AddressSpace
+    from noah.mm.vma import MappedFile, Vma
+
+_GLANCE: Final = 256  # most strings are shorter
+_MAX_STRINGS: Final = 4096
 
 _U32: Final = struct.Struct("<I")
 _S32: Final = struct.Struct("<i")
@@ -45,6 +50,11 @@ class UserMemory:
             self.log.append((at, length))
         return at
 
+    def check_range(self, address: int, length: int) -> None:
+        """EFAULT for what reaches beyond user addresses, even if nothing is to be copied (access_ok())."""
+        if address + length > self._space.task_size:
+            raise LinuxError(EFAULT)
+
     def slices(self, address: int, length: int, *, write: bool) -> list[memoryview]:
         """Views of [address, +length), one for each area: usually a single one.
 
@@ -68,16 +78,14 @@ class UserMemory:
         while address < end:
             vma = space.vmas.find(address)
             if vma is None:
-                if not space.grow_stack(address):
+                if not grow_stack(space, address):
                     break
                 vma = space.vmas.find(address)
                 assert vma is not None
-            if not (vma.prot & PROT_WRITE if write else vma.prot):
+            if vma.offset < 0 or not (vma.prot & PROT_WRITE if write else vma.prot):
                 break
-            limit = vma.end
-            if vma.file is not None:
-                # beyond the last page of the file the host itself would fault (SIGBUS)
-                limit = min(limit, vma.start + (-(-vma.file.size() // PAGE) * PAGE - vma.file_offset))
+            # beyond the last page of a file the host itself would fault (SIGBUS)
+            limit = vma.end if vma.file is None else vma.start + space.present(vma)
             if address >= limit:
                 break
             stop = min(end, limit)
@@ -92,11 +100,18 @@ class UserMemory:
 
     def read(self, address: int, length: int) -> bytes:
         """copy_from_user: all of it, or EFAULT."""
+        vma = self._space.vmas.find(address)
+        if vma is not None and address + length <= vma.end and vma.prot:
+            if vma.file is None:
+                at = vma.offset + address - vma.start
+                if vma.offset >= 0:
+                    return bytes(self._view[at : at + length])
+            elif vma.pristine:
+                data = vma.file.read_at(vma.file_offset + address - vma.start, length)
+                if len(data) == length:
+                    return data
         if length == 0:
             return b""
-        at = self._place(address, length, write=False)
-        if at >= 0:
-            return bytes(self._view[at : at + length])
         return b"".join(self.slices(address, length, write=False))
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
@@ -115,6 +130,41 @@ class UserMemory:
 
     def string(self, address: int, limit: int = PAGE) -> bytes:
         """A NUL-terminated string of fewer than `limit` bytes (without the NUL); ENAMETOOLONG if there is no NUL."""
+        vma = self._space.vmas.find(address)
+        if vma is not None:
+            if vma.file is None:
+                if vma.prot and vma.offset >= 0:
+                    at = vma.offset + address - vma.start
+                    data = bytes(self._view[at : at + min(_GLANCE, limit, vma.end - address)])
+                    end = data.find(0)
+                    if end >= 0:
+                        return data[:end]
+            elif vma.pristine and vma.prot:
+                return self._file_string(vma, vma.file, address, limit)
+        return self._long_string(address, limit)
+
+    def _file_string(self, vma: Vma, file: MappedFile, address: int, limit: int) -> bytes:
+        """A string in what never was written: most names that a program was built with.
+
+        Looked up again only by those who ask for data: Linux lets nobody write to a program that runs (ETXTBSY).
+        """
+        at = vma.file_offset + address - vma.start
+        found = file.strings.get(at) if file.executable else None
+        if found is None:
+            data = file.read_at(at, min(_GLANCE, vma.end - address))
+            end = data.find(0)
+            if end < 0:
+                return self._long_string(address, limit)
+            found = data[:end]
+            if file.executable:
+                if len(file.strings) >= _MAX_STRINGS:
+                    file.strings.clear()
+                file.strings[at] = found
+        if len(found) >= limit:
+            raise LinuxError(ENAMETOOLONG)
+        return found
+
+    def _long_string(self, address: int, limit: int) -> bytes:
         found = bytearray()
         while len(found) < limit:
             chunk = self.available(address, min(256 - (address & 255), limit - len(found)), write=False)[0]
@@ -149,15 +199,14 @@ class UserMemory:
 
     def buffer(self, address: int, length: int, *, write: bool) -> list[memoryview]:
         """Views for a read(2) or write(2) buffer: at most MAX_RW_COUNT bytes, as far as the memory reaches."""
-        if length <= 0:
-            if length < 0:
-                raise LinuxError(EINVAL)
-            return []
-        length = min(length, MAX_RW_COUNT)
-        at = self._place(address, length, write=write)
-        if at >= 0:
-            return [self._view[at : at + length]]
-        return self.available(address, length, write=write)
+        if 0 < length <= MAX_RW_COUNT:
+            at = self._place(address, length, write=write)
+            if at >= 0:
+                return [self._view[at : at + length]]
+        elif length < 0:
+            raise LinuxError(EINVAL)
+        self.check_range(address, length)
+        return self.available(address, min(length, MAX_RW_COUNT), write=write)
 
     def iovec(self, address: int, count: int, *, write: bool) -> list[memoryview]:
         """Views for a struct iovec array (readv(2)): EINVAL for a bad count or length, EFAULT if nothing is there."""
@@ -169,6 +218,7 @@ class UserMemory:
         for base, length in struct.iter_unpack("<Qq", raw):
             if length < 0:
                 raise LinuxError(EINVAL)
+            self.check_range(base, length)
             length = min(length, room)
             room -= length
             if not length:

@@ -217,7 +217,7 @@ def apply_limit(task: Task, resource: int, soft: int) -> None:
     elif resource == RLIMIT_STACK:
         space.limit_stack = soft
     elif resource == RLIMIT_MEMLOCK:
-        space.limit_memlock = RLIM_INFINITY if task.creds.privileged else soft
+        space.limit_memlock = soft
     elif resource == RLIMIT_NOFILE:
         task.fds.limit = min(soft, NR_OPEN)
     elif resource in (RLIMIT_FSIZE, RLIMIT_CPU):

@@ -2,21 +2,135 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from noah.abi.capability import (
+    CAP_CHOWN,
+    CAP_DAC_OVERRIDE,
+    CAP_DAC_READ_SEARCH,
+    CAP_FOWNER,
+    CAP_FSETID,
+    CAP_FULL_SET,
+    CAP_LINUX_IMMUTABLE,
+    CAP_MAC_OVERRIDE,
+    CAP_MKNOD,
+    CAP_SYS_ADMIN,
+    SECBIT_KEEP_CAPS,
+    SECBIT_NO_SETUID_FIXUP,
+    SECBIT_NOROOT,
+)
+
+_FS_MASK: Final = (
+    1 << CAP_CHOWN
+    | 1 << CAP_MKNOD
+    | 1 << CAP_DAC_OVERRIDE
+    | 1 << CAP_DAC_READ_SEARCH
+    | 1 << CAP_FOWNER
+    | 1 << CAP_FSETID
+    | 1 << CAP_LINUX_IMMUTABLE
+    | 1 << CAP_MAC_OVERRIDE
+)
+"""The capabilities that go with the file system's user id (CAP_FS_MASK)."""
+
 
 class Credentials:
-    """User and group ids of a task (credentials(7)). Copied on fork, changed in place by setuid(2) and its like."""
+    """User and group ids of a task (credentials(7)), and its capabilities (capabilities(7)) as sets of 1 << CAP_*.
 
-    __slots__ = ("egid", "euid", "fsgid", "fsuid", "gid", "groups", "sgid", "suid", "uid")
+    Copied on fork, changed in place by setuid(2) and its like.
+    """
+
+    __slots__ = (
+        "ambient",
+        "bounding",
+        "effective",
+        "egid",
+        "euid",
+        "fsgid",
+        "fsuid",
+        "gid",
+        "groups",
+        "inheritable",
+        "permitted",
+        "securebits",
+        "sgid",
+        "suid",
+        "uid",
+    )
 
     def __init__(self, uid: int, gid: int, groups: tuple[int, ...] = ()) -> None:
         self.uid = self.euid = self.suid = self.fsuid = uid
         self.gid = self.egid = self.sgid = self.fsgid = gid
         self.groups = groups
+        self.effective = self.permitted = 0 if uid else CAP_FULL_SET
+        self.bounding = CAP_FULL_SET
+        self.inheritable = self.ambient = 0
+        self.securebits = 0
 
     @property
     def privileged(self) -> bool:
-        """Whether the task has root's capabilities."""
-        return self.euid == 0
+        """Whether the task has what most of root's calls need (CAP_SYS_ADMIN)."""
+        return bool(self.effective >> CAP_SYS_ADMIN & 1)
+
+    def capable(self, capability: int) -> bool:
+        """Whether a CAP_* is effective."""
+        return bool(self.effective >> capability & 1)
 
     def in_group(self, gid: int) -> bool:
         return gid == self.fsgid or gid in self.groups
+
+    def set_users(self, real: int, effective: int, saved: int) -> None:
+        """Change the user ids; the file system's follows the effective one. Capabilities come and go with root."""
+        had_root = 0 in (self.uid, self.euid, self.suid)
+        old_effective = self.euid
+        self.uid, self.euid, self.suid = real, effective, saved
+        self.fsuid = effective
+        if self.securebits & SECBIT_NO_SETUID_FIXUP:
+            return
+        # cap_emulate_setxuid()
+        if had_root and 0 not in (real, effective, saved):
+            if not self.securebits & SECBIT_KEEP_CAPS:
+                self.permitted = self.effective = 0
+            self.ambient = 0
+        if old_effective == 0 and effective != 0:
+            self.effective = 0
+        elif old_effective != 0 and effective == 0:
+            self.effective = self.permitted
+
+    def set_groups(self, real: int, effective: int, saved: int) -> None:
+        self.gid, self.egid, self.sgid = real, effective, saved
+        self.fsgid = effective
+
+    def set_fs_user(self, uid: int) -> None:
+        """setfsuid(2): some of root's capabilities go with it."""
+        old, self.fsuid = self.fsuid, uid
+        if not self.securebits & SECBIT_NO_SETUID_FIXUP:
+            if old == 0 and uid != 0:
+                self.effective &= ~_FS_MASK
+            elif old != 0 and uid == 0:
+                self.effective |= self.permitted & _FS_MASK
+
+    def set_capabilities(self, effective: int, permitted: int, inheritable: int) -> None:
+        self.effective, self.permitted, self.inheritable = effective, permitted, inheritable
+        self.ambient &= permitted & inheritable
+
+    def execute(self, set_uid: int | None, set_gid: int | None) -> bool:
+        """execve(2) of a file with these set-user-ID and set-group-ID owners. Returns whether it is a secure execution.
+
+        cap_bprm_creds_from_file(), without capabilities of files.
+        """
+        if set_uid is not None:
+            self.euid = set_uid
+        if set_gid is not None:
+            self.egid = set_gid
+        root = not self.securebits & SECBIT_NOROOT
+        changed = self.uid != self.euid or self.gid != self.egid
+        if changed:
+            self.ambient = 0
+        self.permitted = self.ambient
+        if root and 0 in (self.uid, self.euid):
+            self.permitted |= self.bounding | self.inheritable
+        self.effective = self.permitted if root and self.euid == 0 else self.ambient
+        self.suid = self.fsuid = self.euid
+        self.sgid = self.fsgid = self.egid
+        self.securebits &= ~SECBIT_KEEP_CAPS
+        return changed

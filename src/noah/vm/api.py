@@ -99,6 +99,9 @@ class Machine(Protocol):
     def map_host_clock(self, address: int) -> None:
         """Map the data pages of host_clock, the first one to this address. The code is the caller's to place."""
 
+    def flush_host_clock(self) -> None:
+        """Make every vCPU forget its translations to the clock pages (after an unmap() of them)."""
+
     def map(self, address: int, length: int, offset: int, prot: int) -> None:
         """Map [address, +length) to [offset, +length) of the arena with prot. Nothing is mapped there yet."""
 

@@ -112,7 +112,10 @@ class Arena:
 
     def free(self, offset: int, length: int) -> None:
         """Give a range back. Every translation to it is gone when this returns."""
-        _place(self.address + offset, length, _PROT_NONE, _PRIVATE_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE)
+        try:
+            _place(self.address + offset, length, _PROT_NONE, _PRIVATE_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE)
+        except OSError:  # the host has no more mappings to give: the pages go, their place stays accessible to Noah
+            self.discard(offset, length)
         end = offset + length
         low = bisect_left(self._ends, offset)
         high = bisect_right(self._starts, end)
@@ -152,3 +155,10 @@ class Arena:
             return False
         _place(self.address + offset, length, _PROT_NONE, _PRIVATE_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE)
         return True
+
+    def alias(self, offset: int, length: int, to: int) -> bool:
+        """Show the shared pages that begin at `offset` at `to` as well (mremap(2) of length 0). False: not done."""
+        if _mremap is None:
+            return False
+        result = _mremap(self.address + offset, 0, length, 3, self.address + to)
+        return result is not None and result != _MAP_FAILED
