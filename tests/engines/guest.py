@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from noah.vm.api import Machine, Vcpu
 
 ENGINES: Final = ("kvm", "emulator-x86_64", "emulator-aarch64")
+EMULATORS: Final = ENGINES[1:]
+X86_ENGINES: Final = ENGINES[:2]
 CODE: Final = 0x40_0000
 DATA: Final = 0x50_0000
 SPARE: Final = 0x7F00_0000_0000

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.engines.guest import CODE, DATA, SPARE, Guest, in_child, take_signal
+from tests.engines.guest import CODE, DATA, EMULATORS, ENGINES, SPARE, Guest, in_child, take_signal
 from tests.engines.snippets import X86, Aarch64
 
 from noah.vm.api import (
@@ -42,15 +42,11 @@ ODD_VALUES: Final = (
 FUZZ_SECONDS: Final = 1.0
 
 
-def names(privileged: bool) -> list[str]:
-    return sorted(f"{s.name}: {name}" for s in (X86, Aarch64) for name in (s.privileged if privileged else s.odd))
-
-
-def instruction(guest: Guest, name: str) -> bytes:
-    arch, _, what = name.partition(": ")
-    if arch != guest.snippets.name:
-        pytest.skip("an instruction of another architecture")
-    return bytes(guest.snippets.odd[what])
+def cases(kind: str) -> list[tuple[str, str]]:
+    """(engine, instruction) for every engine and the instructions of its architecture."""
+    return [
+        (engine, name) for engine in ENGINES for name in sorted(getattr(Aarch64 if "aarch64" in engine else X86, kind))
+    ]
 
 
 def run(guest: Guest) -> int:
@@ -88,9 +84,9 @@ def quiet() -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
-@pytest.mark.parametrize("name", names(privileged=True))
+@pytest.mark.parametrize(("guest", "name"), cases("privileged"), indirect=["guest"])
 def test_privileged_instruction_is_an_exception(guest: Guest, name: str) -> None:
-    code = instruction(guest, name)
+    code = guest.snippets.odd[name]
 
     def body() -> None:
         guest.place(code, guest.snippets.syscall)
@@ -104,9 +100,9 @@ def test_privileged_instruction_is_an_exception(guest: Guest, name: str) -> None
     in_fork(guest, body)
 
 
-@pytest.mark.parametrize("name", names(privileged=False))
+@pytest.mark.parametrize(("guest", "name"), cases("odd"), indirect=["guest"])
 def test_odd_instruction_ends_in_an_exit(guest: Guest, name: str, quiet: None) -> None:
-    code = instruction(guest, name)
+    code = guest.snippets.odd[name]
 
     def body() -> None:
         s = guest.snippets
@@ -243,10 +239,9 @@ def noise(random_: random.Random, arch: str) -> bytes:
     )
 
 
+@pytest.mark.parametrize("guest", EMULATORS, indirect=True)
 def test_random_instructions(guest: Guest, quiet: None) -> None:
-    """A second of noise: the process lives, and so does the machine."""
-    if guest.engine == "kvm":
-        pytest.skip("random instructions say nothing of Noah there: the CPU runs them")
+    """A second of noise: the process lives, and so does the machine. On KVM it would be the CPU that is tested."""
     random_ = random.Random(int(os.environ.get("NOAH_FUZZ_SEED", "3")))
     s = guest.snippets
 
