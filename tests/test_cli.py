@@ -372,7 +372,7 @@ def test_volume_read_only(cwd: Path) -> None:
     volume = f"{cwd}/shared:/mnt:ro"
     script = (
         "cat /mnt/file; cd /mnt; echo x > new; echo x >> file; rm file; mkdir d; mv file other; ln file link; "
-        "chmod 600 file; touch file; truncate -s 0 file; : > ../mnt/new; cat file"
+        "chmod 600 file; touch file; truncate -s 0 file; true > ../mnt/new; cat file"
     )
     result = noah(cwd, "run", "--root", str(debian_root()), "-v", volume, "--", "sh", "-c", script)
     assert result.stdout == b"kept\nkept\n"

@@ -1,22 +1,24 @@
 """The `noah` command: its subcommands, and how it fails.
 
 Exit statuses are docker's: 125 for errors of Noah itself, 126 and 127 for programs that cannot be executed or found.
-Little is imported here, so that an interrupt while Noah starts is caught.
+Little is imported here (not even typing): an interrupt before main() runs shows the interpreter's traceback.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-from typing import Final
 
-FAILURE: Final = 125
-INTERRUPTED: Final = 130  # 128 + SIGINT
-BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+from noah.host.interrupt import restore_default
+
+FAILURE = 125
+INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def main() -> int:
     """Entry point of the `noah` script: the exit status, unless the process becomes a guest."""
+    restore_default()
     gc.disable()  # nothing that is loaded goes away again: noah.api.start() switches it on
     try:
         return _flushed(_command(sys.argv[1:]))

@@ -91,13 +91,12 @@ def attach_process(mounts: MountTable, process: ProcessView, release: bytes, ver
 
 
 def make_fds(host: Host, mounts: MountTable, limit: int = 1024) -> FdTable:
-    """Descriptors 0, 1 and 2 of the host process are the first program's."""
+    """What Noah was started with (Host.inherited) is the first program's, under the same numbers."""
     fds = FdTable(limit)
     tree = mounts.anonymous
-    for fd in range(3):
-        try:
-            kind = host.files.fstat(fd).mode & S_IFMT
-        except LinuxError:
+    for fd in host.inherited:
+        if fd >= limit:
             continue
+        kind = host.files.fstat(fd).mode & S_IFMT
         fds.replace(fd, make_inherited(tree, Handle(host.files, fd), host.files.get_flags(fd), kind))
     return fds

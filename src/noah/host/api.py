@@ -480,6 +480,7 @@ class Host(NamedTuple):
     """One operating system, as noah.host.select.make_host() puts it together."""
 
     name: str  # "linux", "posix"
+    inherited: tuple[int, ...]  # descriptors that the process was started with, for the first program
     caps: Caps
     files: Files
     dirs: Dirs

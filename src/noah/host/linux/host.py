@@ -19,15 +19,18 @@ from noah.host.linux.sockets import LinuxSockets
 from noah.host.linux.ttys import LinuxTtys
 from noah.host.posix.clock import PosixRng
 from noah.host.posix.files import PosixDirs
+from noah.host.posix.inherited import claim
 from noah.host.values import Caps
 
 
 def make() -> Host:
     """The host that uses all that Linux has."""
+    inherited = claim()
     signals = LinuxSignals()
     files = LinuxFiles()
     return Host(
         name="linux",
+        inherited=inherited,
         caps=Caps(
             openat2=_has_openat2(files),
             o_path=True,

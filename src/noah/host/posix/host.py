@@ -9,6 +9,7 @@ from typing import Final
 from noah.host.api import Host
 from noah.host.posix.clock import PosixClock, PosixRng
 from noah.host.posix.files import PosixDirs, PosixFiles
+from noah.host.posix.inherited import claim
 from noah.host.posix.mem import PosixMem
 from noah.host.posix.procs import PosixProcs
 from noah.host.posix.signals import PosixPoller, PosixSignals
@@ -35,9 +36,11 @@ CAPS: Final = Caps(
 
 def make() -> Host:
     """The host that uses only what Python has on every POSIX system."""
+    inherited = claim()
     signals = PosixSignals()
     return Host(
         name="posix",
+        inherited=inherited,
         caps=CAPS,
         files=PosixFiles(),
         dirs=PosixDirs(),
