@@ -36,7 +36,7 @@ _RANDOM_PAGES: Final = (1 << 22) - 1
 class Program:
     """What execve found: the file to run, with the arguments as scripts change them."""
 
-    __slots__ = ("argv", "elf", "file", "interpreter", "interpreter_elf", "name", "path", "script")
+    __slots__ = ("_opened", "argv", "elf", "file", "interpreter", "interpreter_elf", "name", "path", "script")
 
     def __init__(self, task: Task, file: OpenFile, name: bytes, argv: list[bytes]) -> None:
         self.file = file
@@ -45,7 +45,12 @@ class Program:
         self.interpreter: OpenFile | None = None
         self.interpreter_elf: Elf | None = None
         self.script = file
-        self._resolve(task)
+        self._opened = [file]
+        try:
+            self._resolve(task)
+        except LinuxError:
+            self.close()
+            raise
 
     def _resolve(self, task: Task) -> None:
         """Follow `#!` lines to an ELF file and open what it needs."""
@@ -62,19 +67,28 @@ class Program:
             interpreter, argument = parse_script(head)
             self.argv = [interpreter, *argument, name, *self.argv[1:]]
             name = interpreter
-            self.file = open_program(task, AT_FDCWD, interpreter, 0)
+            self.file = self._open(task, interpreter)
         self.elf = Elf(task, self.file, machine)
         if self.elf.interpreter:
-            self.interpreter = open_program(task, AT_FDCWD, self.elf.interpreter, 0)
+            self.interpreter = self._open(task, self.elf.interpreter)
             try:
                 self.interpreter_elf = Elf(task, self.interpreter, machine)
             except LinuxError as error:
                 raise LinuxError(ELIBBAD if error.errno == ENOEXEC else error.errno, error.why) from None
 
+    def _open(self, task: Task, path: bytes) -> OpenFile:
+        """An interpreter: of a script, or an ELF file's dynamic loader."""
+        try:
+            file = open_program(task, AT_FDCWD, path, 0)
+        except LinuxError as error:
+            name = path.decode("utf-8", "backslashreplace")
+            raise LinuxError(error.errno, f"its interpreter {name}") from None
+        self._opened.append(file)
+        return file
+
     def close(self) -> None:
-        for file in {self.file, self.script, self.interpreter}:
-            if file is not None:
-                file.release()
+        for file in self._opened:
+            file.release()
 
 
 def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
