@@ -138,7 +138,6 @@ _CHUNK: Final = 64 << 20  # one memory slot
 _EAGER_LIMIT: Final = 256 << 20  # larger mappings get their page tables when they are touched
 _CPUID_ENTRIES: Final = 200
 
-_CLOCK_PHYSICAL: Final = 1 << 40  # guest-physical place of the host's clock pages, far above the arena
 _CLOCK_SLOT: Final = 20_000  # and their first slot
 _READ_ONLY_SLOT: Final = 2
 _CLOCK_TOLERANCE: Final = 50_000_000  # ns; the self-test may be interrupted
@@ -596,16 +595,17 @@ class KvmMachine:
         arena = self.arena
         at = arena.alloc(x86_system.SIZE)
         assert at == 0
+        at += x86_system.FIRST
         tables = x86_system.tables()
         arena.anonymous(at, len(tables))
         arena.view[at : at + len(tables)] = tables
         self._tables = PageTables(arena)
         self.root = self._tables.root
         self._lazy.clear()
-        self._tables.map(USER_LIMIT, x86_system.STUBS, at, kernel_flags_of(READ))
-        self._tables.map(STUBS_ADDRESS, PAGE, at + x86_system.STUBS, kernel_flags_of(READ | EXEC))
+        self._tables.map(USER_LIMIT + at, x86_system.STUBS - at, at, kernel_flags_of(READ))
+        self._tables.map(STUBS_ADDRESS, PAGE, x86_system.STUBS, kernel_flags_of(READ | EXEC))
         trap_flags = flags_of(READ | EXEC) if self.trap_level == _ON_USER else kernel_flags_of(READ | EXEC)
-        self._tables.map(TRAP_ADDRESS, PAGE, at + x86_system.TRAP, trap_flags)
+        self._tables.map(TRAP_ADDRESS, PAGE, x86_system.TRAP, trap_flags)
         self._slot_pages: set[int] = set()
         for number in range(self._vcpu_count):
             self._place_slot(number)
@@ -622,8 +622,9 @@ class KvmMachine:
         self.arena.view[at : at + SLOT_SIZE] = x86_system.slot(number, user_port=self.trap_level == _ON_USER)
 
     def _register(self, slot: int, chunk: int) -> None:
-        size = min(_CHUNK, self.arena.size - chunk)
-        region = struct.pack("<IIQQQ", slot, 0, chunk, size, self.arena.address + chunk)
+        start = chunk or x86_system.CLOCK_SPACE
+        size = min(chunk + _CHUNK, self.arena.size) - start
+        region = struct.pack("<IIQQQ", slot, 0, start, size, self.arena.address + start)
         ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
 
     def _cover(self, offset: int, length: int) -> None:
@@ -676,16 +677,15 @@ class KvmMachine:
         self.arena.free(page, PAGE)
 
     def _register_clock(self, clock: hostclock.HostClock) -> None:
+        """Put the clock pages before everything else: the end of guest-physical memory depends on the host's CPU."""
         for number, (offset, host_address, length) in enumerate(clock.data):
-            region = struct.pack(
-                "<IIQQQ", _CLOCK_SLOT + number, _READ_ONLY_SLOT, _CLOCK_PHYSICAL + offset, length, host_address
-            )
+            region = struct.pack("<IIQQQ", _CLOCK_SLOT + number, _READ_ONLY_SLOT, offset, length, host_address)
             ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
 
     def map_host_clock(self, address: int) -> None:
         assert self.host_clock is not None
         for offset, _, length in self.host_clock.data:
-            self._tables.map(address + offset, length, _CLOCK_PHYSICAL + offset, flags_of(READ))
+            self._tables.map(address + offset, length, offset, flags_of(READ))
 
     def flush_host_clock(self) -> None:
         if self.host_clock is not None:
@@ -699,16 +699,18 @@ class KvmMachine:
         function = hostclock.symbol(clock.image, b"__vdso_clock_gettime") if clock is not None else 0
         if clock is None or not function:
             return
+        size = 2 * PAGE + len(clock.image)
+        if clock.code_offset + size > x86_system.CLOCK_SPACE:
+            return
         arena = self.arena
         try:
             self._register_clock(clock)
         except OSError:
             return
         self.host_clock = clock
-        size = 2 * PAGE + len(clock.image)
         at = arena.alloc(size)
         arena.anonymous(at, size)
-        base = 0x10000
+        base = USER_LIMIT  # translations to the clock may outlive this: never in the way of the guest's own pages
         code = base + clock.code_offset
         self.map_host_clock(base)
         self.map(code, len(clock.image), at + 2 * PAGE, READ | EXEC)

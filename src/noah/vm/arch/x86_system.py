@@ -1,7 +1,8 @@
 """The engine's own pages of an x86-64 guest: what the CPU needs to leave user mode (SDM vol. 3, ch. 3, 6 and 8).
 
-They lie above all guest memory, and at the start of the arena, in this order:
+"They lie above all guest memory, and at the start of the arena, in this order:
 
+    64 KiB   not memory of the arena: here the host's clock pages are guest-physical memory
     GDT      segments with the selectors that Linux has
     IDT      each vector leads to its stub
     STUBS    an `out` for each vector
@@ -21,11 +22,13 @@ from noah.vm.arena import PAGE
 USER_LIMIT: Final = 0x7FFF_FFE0_0000
 """Everything from here on is the engine's."""
 
-_GDT: Final = 0x0000
-_IDT: Final = 0x1000
-STUBS: Final = 0x2000
-TRAP: Final = 0x3000
-SLOTS: Final = 0x4000
+CLOCK_SPACE: Final = 0x1_0000
+FIRST: Final = CLOCK_SPACE  # where they start
+_GDT: Final = FIRST
+_IDT: Final = FIRST + 0x1000
+STUBS: Final = FIRST + 0x2000
+TRAP: Final = FIRST + 0x3000
+SLOTS: Final = FIRST + 0x4000
 SIZE: Final = 0x20_0000  # up to the end of the user half; what no vCPU uses has no memory behind it
 SLOT_SIZE: Final = 512
 SLOT_COUNT: Final = (SIZE - SLOTS) // SLOT_SIZE
@@ -60,7 +63,7 @@ _IRETQ: Final = b"\x48\xcf"
 
 
 def tables() -> bytes:
-    """Everything before the slots."""
+    """Everything from FIRST up to the slots."""
     area = bytearray(SLOTS)
     gdt = {
         1: 0x00CF9B000000FFFF,
@@ -80,7 +83,7 @@ def tables() -> bytes:
         struct.pack_into("<QQ", area, _IDT + vector * 16, gate, stub >> 32)
     area[TRAP : TRAP + 5] = _OUT + _SYSRETQ
     area[TRAP + 8 : TRAP + 10] = _IRETQ
-    return bytes(area)
+    return bytes(area[FIRST:])
 
 
 def slot(number: int, *, user_port: bool) -> bytes:
