@@ -29,12 +29,11 @@ CACHE: Final = REPOSITORY / "build" / "svm"
 MODULES: Final = ("irqbypass", "kvm", "kvm-amd")
 PURE_PYTHON: Final = ("pytest", "pytest-timeout", "pluggy", "iniconfig", "packaging", "pygments")
 COPIED: Final = ("src", "tests", "pyproject.toml")
-LEFT_OUT: Final = re.compile(r"/(__pycache__|test|lib2to3|idlelib|tkinter|turtledemo|ensurepip|pydoc_data)(/|$)")
 END: Final = "svm: status"
 MACHINE: Final = (
-    "-M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 2048"
-    " -nodefaults -display none -serial stdio -no-reboot"
-).split()
+    *("-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt", "-smp", "2", "-m", "2048"),
+    *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),
+)
 KERNEL_OPTIONS: Final = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc"
 INIT: Final = r"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
