@@ -25,7 +25,6 @@ from noah.kernel.task import Process, Task
 from noah.kernel.timers import Timers
 from noah.loader.elf import read_at
 from noah.loader.execve import execve, open_program, parse_script
-from noah.loader.users import NoSuchUser, find_user
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.syscalls import HANDLER_MODULES
@@ -210,6 +209,8 @@ def _environ(host: Host, options: Options, home: bytes) -> dict[bytes, bytes]:
 
 def _become(boot: _Boot, user: bytes) -> bytes:
     """Give the guest its user; the user's home, b"" if it is not known."""
+    from noah.loader.users import NoSuchUser, find_user
+
     try:
         found = find_user(user, _read(boot, b"/etc/passwd"), _read(boot, b"/etc/group"))
     except NoSuchUser as error:

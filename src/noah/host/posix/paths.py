@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import socket
 import stat
 import time
 from typing import Final
@@ -252,6 +251,8 @@ class PosixPaths:
             elif kind == stat.S_IFIFO:
                 os.mkfifo(path, mode & 0o7777, dir_fd=at(dirfd))
             elif kind == stat.S_IFSOCK and dirfd == linux.AT_FDCWD:
+                import socket  # slow to load
+
                 with socket.socket(socket.AF_UNIX) as sock:
                     sock.bind(path)
             else:
