@@ -31,7 +31,7 @@ def fault(space: AddressSpace, address: int, access: int) -> int:
     page = address & -PAGE
     if vma.file is not None and vma.file_offset + page - vma.start >= vma.file.size():
         return FAULT_BUS
-    if vma.offset >= 0:
+    if vma.offset >= 0 and not space.machine.fill(address):
         # The page is there by now: the file grew, or another thread changed its protection meanwhile.
         space.machine.map(page, PAGE, vma.offset + page - vma.start, engine_prot(vma.prot))
     return FAULT_RETRY

@@ -81,6 +81,9 @@ class Vcpu(Protocol):
     def set_fp(self, state: bytes) -> None:
         """Load what get_fp() gave. An empty state resets to the start-of-program values."""
 
+    def adopt(self) -> None:
+        """The calling thread is the one that will run this vCPU (the one that made it need not say so)."""
+
     def close(self) -> None: ...
 
 
@@ -121,7 +124,19 @@ class Machine(Protocol):
     def reset(self) -> None:
         """execve: forget every mapping and empty the arena (Arena.reset), but for what the engine needs of it."""
 
+    def fill(self, address: int) -> bool:
+        """A fault in a mapping so large that it is entered in pieces: enter the one around the address.
+
+        False: the address lies in no such mapping, or its piece is there.
+        """
+
     def new_vcpu(self) -> Vcpu: ...
+
+    def clone_vcpu(self, vcpu: Vcpu) -> Vcpu:
+        """One with the same registers for a new thread, which calls its adopt(). EngineError if there is none."""
+
+    def free_vcpu(self, vcpu: Vcpu) -> None:
+        """Its thread is gone; the engine may hand it out again."""
 
     def begin_write_log(self) -> None:
         """From now on remember which pages the guest writes (the child of a vfork). Call before the first run()."""

@@ -166,6 +166,9 @@ class FakeVcpu:
     def kick(self) -> None:
         self._kicked = True
 
+    def adopt(self) -> None:
+        """One thread runs it anyway."""
+
     def get_tls(self) -> int:
         return self._tls
 
@@ -266,8 +269,17 @@ class FakeMachine:
         self.arena.reset()
         self.mappings.clear()
 
+    def fill(self, address: int) -> bool:
+        return False
+
     def new_vcpu(self) -> FakeVcpu:
         return FakeVcpu(self)
+
+    def clone_vcpu(self, vcpu: Vcpu) -> FakeVcpu:
+        raise EngineError("the fake engine runs one thread")
+
+    def free_vcpu(self, vcpu: Vcpu) -> None:
+        """Nothing to keep."""
 
     def begin_write_log(self) -> None:
         self._written = set()

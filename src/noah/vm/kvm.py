@@ -427,8 +427,6 @@ class KvmVcpu:
         self.fault_address = struct.unpack_from("<Q", sregs, _CR2)[0]
         self.fault_access = EXEC if code & _PF_FETCH else WRITE if code & _PF_WRITE else READ
         self.fault_present = bool(code & _PF_PRESENT) and self.fault_address < USER_LIMIT
-        if self._machine.fill_lazy(self.fault_address):
-            return self.run()
         return EXIT_FAULT
 
     def _refuse_port(self) -> int:
@@ -515,9 +513,21 @@ class KvmVcpu:
 
     def after_fork(self) -> None:
         """In a forked child: the same registers on a vCPU of this process' own VM, in user mode."""
-        sregs, xsave, regs = self._saved
         self._let_go()
         self._create()
+        self._load(self._saved)
+
+    def copy_from(self, other: KvmVcpu) -> None:
+        """Take over the registers of a vCPU that the calling thread runs."""
+        other.before_fork()
+        self._load(other._saved)
+
+    def adopt(self) -> None:
+        self._thread = threading.get_ident()
+
+    def _load(self, saved: tuple[bytearray, bytearray, array[int]]) -> None:
+        """Set what before_fork() saved, in user mode."""
+        sregs, xsave, regs = saved
         sregs[_CS : _CS + 24] = _USER_CODE_SEGMENT
         sregs[_SS : _SS + 24] = _USER_DATA_SEGMENT
         sregs[_TR : _TR + 24] = _task_segment(self._number)
@@ -746,8 +756,7 @@ class KvmMachine:
         self._cover(offset, length)
         self._tables.map(address, length, offset, flags_of(prot))
 
-    def fill_lazy(self, address: int) -> bool:
-        """A fault in a large mapping: provide the aligned part around it. False: it is not in one, or is filled."""
+    def fill(self, address: int) -> bool:
         for start, end, offset, prot in self._lazy:
             if start <= address < end and prot:
                 if self._tables.translate(address):
@@ -802,6 +811,15 @@ class KvmMachine:
 
     def new_vcpu(self) -> KvmVcpu:
         return KvmVcpu(self)
+
+    def clone_vcpu(self, vcpu: Vcpu) -> KvmVcpu:
+        assert isinstance(vcpu, KvmVcpu)
+        twin = KvmVcpu(self)
+        twin.copy_from(vcpu)
+        return twin
+
+    def free_vcpu(self, vcpu: Vcpu) -> None:
+        vcpu.close()
 
     def begin_write_log(self) -> None:
         self._tables.clear_dirty()

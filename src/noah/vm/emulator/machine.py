@@ -146,9 +146,18 @@ class EmulatorMachine:
 
     # -- vCPU
 
+    def fill(self, address: int) -> bool:
+        return False  # every mapping is entered whole
+
     def new_vcpu(self) -> Vcpu:
         self._vcpu.take()
         return self._vcpu
+
+    def clone_vcpu(self, vcpu: Vcpu) -> Vcpu:
+        raise EngineError("the emulator runs one thread in a process")
+
+    def free_vcpu(self, vcpu: Vcpu) -> None:
+        """There is one, which is never given up."""
 
     def watch(self, signals: Set[int]) -> None:
         """Choose the host signals that end a run when they are pending. All that can be blocked, unless said."""

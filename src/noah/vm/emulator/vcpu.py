@@ -98,6 +98,9 @@ class EmulatorVcpu(ABC):
         """Make `regs` the user state behind a system call."""
         return EXIT_SYSCALL
 
+    def adopt(self) -> None:  # noqa: B027 - one thread runs it anyway
+        """See noah.vm.api.Vcpu."""
+
     @abstractmethod
     def get_tls(self) -> int: ...
 
