@@ -19,6 +19,7 @@ from noah.kernel.box import Box
 from noah.kernel.control import NoReturn as Started
 from noah.kernel.control import ProcessExit
 from noah.kernel.exit import end
+from noah.kernel.futex import Futexes
 from noah.kernel.run import default_bug_report, run
 from noah.kernel.signals import SignalState
 from noah.kernel.task import Process, Task
@@ -148,6 +149,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     attach_process(mounts, process, RELEASE, VERSION)
     process.signals = SignalState(process)
     process.timers = Timers(process)
+    process.futexes = Futexes()
     process.vdso = vdso_for(machine)
     process.on_bug = default_bug_report
     process.box.add(process.pid)

@@ -13,3 +13,10 @@ class ProcessExit(Exception):
     def __init__(self, status: int = 0, signal: int = 0) -> None:
         self.status = status
         self.signal = signal
+
+
+class ThreadExit(Exception):
+    """The thread ends; its process does too, if it was the last one."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.status = status

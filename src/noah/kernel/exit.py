@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from noah.abi.errno import LinuxError
 from noah.kernel.control import ProcessExit
 from noah.kernel.task import Task
+from noah.kernel.threads import let_go
 
 
 def end(task: Task, how: ProcessExit) -> NoReturn:
@@ -14,11 +14,7 @@ def end(task: Task, how: ProcessExit) -> NoReturn:
     process = task.process
     if process.vfork_done is not None:
         process.vfork_done()
-    if task.clear_child_tid:
-        try:
-            task.mem.write_u32(task.clear_child_tid, 0)  # set_tid_address(2)
-        except LinuxError:
-            pass
+    let_go(task)
     if process.at_exit is not None:
         process.at_exit(how)
     if how.signal:

@@ -11,6 +11,7 @@ import struct
 from typing import Final
 
 from noah.host.api import Files
+from noah.kernel.futex import Futexes
 from noah.kernel.task import Task
 from noah.vm.arena import PAGE
 
@@ -40,6 +41,10 @@ def fork(task: Task, *, share_until_exec: bool = False) -> int:
     process.parent_pid = parent
     process.box.add(process.pid)
     process.tasks[:] = [task]
+    process.threads = None
+    process.futexes = Futexes()
+    task.leader = True
+    task.run_guest = task.vcpu.run
     process.machine.after_fork(task.vcpu)
     process.space.after_fork()
     process.signals.on_fork_child(task)

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 from noah.abi.errno import EIO, ENOMEM, LinuxError
 from noah.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV
 from noah.kernel.control import NoReturn as DoesNotReturn
-from noah.kernel.control import ProcessExit
+from noah.kernel.control import ProcessExit, ThreadExit
 from noah.kernel.exit import end
 from noah.kernel.task import Task
 from noah.mm.fault import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY, fault, host_fault
@@ -22,10 +22,40 @@ _HOST_FAULTS_IN_A_ROW: Final = 1000
 
 def run(task: Task, table: list[Callable[..., int]]) -> NoReturn:
     """Run a task until its process ends; ends the host process in the same way."""
+    process = task.process
+    process.run_task = lambda other: _run_beside(other, table)
     try:
         _loop(task, table)
     except ProcessExit as how:
         end(task, how)
+    except ThreadExit as how:
+        _leave(task, how)
+    raise AssertionError("the host process outlives its guest")
+
+
+def _run_beside(task: Task, table: list[Callable[..., int]]) -> None:
+    """What the host thread of another thread does."""
+    threads = task.process.threads
+    assert threads is not None
+    task.vcpu.adopt()
+    try:
+        threads.enter(task)
+        _loop(task, table)
+    except ProcessExit as how:
+        end(task, how)
+    except ThreadExit as how:
+        _leave(task, how)
+
+
+def _leave(task: Task, how: ThreadExit) -> None:
+    """exit(2) of one thread."""
+    process = task.process
+    if task.leader:
+        process.exit_status = how.status
+    if len(process.tasks) > 1 and process.threads is not None:
+        process.threads.finish(task)
+    else:
+        end(task, ProcessExit(process.exit_status))
 
 
 def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
@@ -36,7 +66,7 @@ def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
     a0, a1, a2, a3, a4, a5 = arch.args
     last = len(table) - 1
     regs = vcpu.regs
-    run_guest = vcpu.run
+    run_guest = task.run_guest
     while True:
         kind = run_guest()
         if kind == EXIT_SYSCALL:
@@ -48,11 +78,11 @@ def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
             except LinuxError as error:
                 result = -error.errno
             except DoesNotReturn:
-                regs = vcpu.regs
+                regs, run_guest = vcpu.regs, task.run_guest
                 if signals.attention:
                     signals.deliver(task, 0)
                 continue
-            except ProcessExit:
+            except (ProcessExit, ThreadExit):
                 raise
             except MemoryError:
                 result = -ENOMEM

@@ -131,7 +131,7 @@ class SignalState:
         ignored = self._ignored & ~task.sigmask
         task.sigpending.flush(ignored)
         self.shared.flush(ignored)
-        self._recalculate(task)
+        self.recalculate(task)
 
     def set_temporary_mask(self, task: Task, mask: int) -> None:
         """Block other signals for the time of one system call (sigsuspend, ppoll, pselect, epoll_pwait).
@@ -151,7 +151,7 @@ class SignalState:
             self.shared.flush(this)
         else:
             self._ignored &= ~this
-        self._recalculate(task)
+        self.recalculate(task)
 
     def pending(self, task: Task) -> int:
         """Mask of what is pending for the thread or for the process."""
@@ -170,7 +170,8 @@ class SignalState:
         handler, flags, _, _ = self.actions[SIGCHLD]
         return handler == SIG_IGN or bool(flags & SA_NOCLDWAIT)
 
-    def _recalculate(self, task: Task) -> None:
+    def recalculate(self, task: Task) -> None:
+        """Work out `attention` for the thread that is in the kernel."""
         attention = (task.sigpending.mask | self.shared.mask) & ~task.sigmask & ~self._ignored
         self.attention = attention if task.saved_mask is None else attention | _RESTORE_MASK
 
@@ -194,13 +195,13 @@ class SignalState:
         for signo, action in enumerate(self.actions):
             self.actions[signo] = (SIG_IGN, 0, 0, 0) if action[0] == SIG_IGN else _DEFAULT
         self._ignored |= _IGNORED_BY_DEFAULT
-        self._recalculate(task)
+        self.recalculate(task)
 
     def on_fork_child(self, task: Task) -> None:
         """A new process has no pending signals; mask, actions and stack are its parent's."""
         task.sigpending = Pending()
         self.shared = Pending()
-        self._recalculate(task)
+        self.recalculate(task)
 
     # -- sending
 
@@ -232,11 +233,14 @@ class SignalState:
                 if signo >= SIGRTMIN and info.code != SI_USER:
                     return False
                 queue.mask |= this  # pending, but nothing is known about it
-                self._recalculate(task)
+                self.recalculate(task)
                 return True
         queue.add(info, timer)
         if this & ~task.sigmask:
             self.attention |= this
+        threads = self._process.threads
+        if threads is not None:
+            threads.notify(task if to_thread else None, this)
         return True
 
     def _queue_is_full(self, task: Task) -> bool:
@@ -274,7 +278,10 @@ class SignalState:
         """Take what the host has pending for this process, and let timers expire that are due."""
         process = self._process
         timers = process.timers
-        for info in process.host.signals.collect():
+        found = process.host.signals.collect()
+        if found and process.threads is not None:
+            process.threads.wake_waiters()
+        for info in found:
             signo = info.signo
             if signo == _KICK_SIGNAL and info.code == SI_TKILL and info.pid == process.pid:
                 continue
@@ -374,7 +381,7 @@ class SignalState:
             self._restart_call(task, restart)
         if task.saved_mask is not None:
             self._put_mask_back(task)
-        self._recalculate(task)
+        self.recalculate(task)
 
     def _put_mask_back(self, task: Task) -> None:
         mask = task.saved_mask

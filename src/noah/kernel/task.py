@@ -7,10 +7,11 @@ its vCPU), signal mask, thread id. Every handler gets its task as an argument; n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from noah.abi.elf import AT_SYSINFO_EHDR
 from noah.abi.errno import ERESTARTSYS, LinuxError
+from noah.abi.poll import POLLIN
 from noah.host.api import Host
 from noah.kernel.box import Box
 from noah.kernel.control import ProcessExit
@@ -21,6 +22,8 @@ from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
 
 if TYPE_CHECKING:
+    from noah.kernel.futex import Futexes
+    from noah.kernel.threads import Threads
     from noah.kernel.arch import Arch
     from noah.kernel.fork import SharedUntilExec
     from noah.kernel.signals import SignalState
@@ -34,6 +37,12 @@ def _nothing() -> None:
 
 def _ignore(text: str) -> None:
     """The default of the reports above."""
+
+
+# Where a thread is: Task.where
+KERNEL: Final = 0
+GUEST: Final = 1
+WAITING: Final = 2
 
 
 class Vdso(Protocol):
@@ -58,8 +67,10 @@ class Process:
         "dumpable",
         "environ",
         "exe",
+        "exit_status",
         "fds",
         "fs",
+        "futexes",
         "host",
         "host_faults",
         "keep_caps",
@@ -71,10 +82,12 @@ class Process:
         "personality",
         "pid",
         "rlimits",
+        "run_task",
         "signals",
         "space",
         "subreaper",
         "tasks",
+        "threads",
         "timer_slack",
         "timers",
         "vdso",
@@ -103,6 +116,12 @@ class Process:
         self.signals: SignalState
         self.timers: Timers
         self.tasks: list[Task] = []
+        self.threads: Threads | None = None
+        """What threads need of each other; None while there is only one."""
+        self.futexes: Futexes
+        self.run_task: Callable[[Task], None]
+        """What a new thread's host thread does (noah.kernel.run)."""
+        self.exit_status = 0  # the leader's, for when the last thread has gone
         self.personality = 0
         self.dumpable = 1
         self.no_new_privs = False
@@ -130,22 +149,27 @@ class Task:
     __slots__ = (
         "altstack",
         "clear_child_tid",
+        "comm",
         "creds",
         "fds",
         "fs",
         "host",
+        "leader",
         "mem",
         "pdeathsig",
         "pid",
         "process",
         "restart",
         "robust_list",
+        "run_guest",
         "saved_mask",
         "sigmask",
         "sigpending",
         "space",
         "tid",
         "vcpu",
+        "wake",
+        "where",
     )
 
     def __init__(self, process: Process, vcpu: Vcpu) -> None:
@@ -167,6 +191,12 @@ class Task:
         self.pdeathsig = 0
         self.restart: Callable[[], int] | None = None
         """What restart_syscall(2) goes on with (ERESTART_RESTARTBLOCK)."""
+        self.comm = b""
+        self.leader = not process.tasks
+        self.run_guest: Callable[[], int] = vcpu.run
+        """Run guest code until the next exit: how depends on whether there are other threads."""
+        self.where = KERNEL
+        self.wake = (-1, -1)  # a pipe that ends the thread's wait; only beside other threads
 
     def wait(self, fds: Sequence[tuple[int, int]], deadline_ns: int | None = None) -> list[tuple[int, int]]:
         """See noah.vfs.caller.Caller.wait()."""
@@ -179,7 +209,7 @@ class Task:
                 left = None
             else:
                 left = max(0, deadline_ns - host.clock.clock_gettime(1))
-            ready, signalled = host.poller.poll(fds, left)
+            ready, signalled = self._poll(fds, left)
             if ready:
                 return ready
             if not signalled:
@@ -195,10 +225,48 @@ class Task:
         if signals.deliverable(self):
             raise LinuxError(ERESTARTSYS)
         left = None if deadline_ns is None else max(0, deadline_ns - self.host.clock.clock_gettime(1))
-        _, signalled = self.host.poller.poll((), left)
+        _, signalled = self._poll((), left)
         if signalled:
             signals.collect(self)
         return signalled
+
+    def _poll(self, fds: Sequence[tuple[int, int]], left: int | None) -> tuple[list[tuple[int, int]], bool]:
+        """Poller.poll(), out of the kernel if there are other threads, who can end it."""
+        threads = self.process.threads
+        if threads is None:
+            return self.host.poller.poll(fds, left)
+        wake = self.wake[0]
+        threads.leave(self, WAITING)
+        try:
+            ready, signalled = self.host.poller.poll([*fds, (wake, POLLIN)], left)
+        finally:
+            threads.enter(self)
+        if ready and ready[-1][0] == wake:
+            del ready[-1]
+            self.host.files.read(wake, 4096)
+            signalled = True
+        return ready, signalled
+
+    def rest(self) -> None:
+        """Let other threads into the kernel until one of them kicks this one, or some milliseconds are over."""
+        threads = self.process.threads
+        assert threads is not None
+        threads.leave(self, WAITING)
+        try:
+            self.host.poller.poll([(self.wake[0], POLLIN)], 5_000_000, signals=False)
+        finally:
+            threads.enter(self)
+
+    def run_beside_others(self) -> int:
+        """Run guest code; meanwhile others may be in the kernel."""
+        threads = self.process.threads
+        if threads is None:
+            return self.vcpu.run()
+        threads.leave(self, GUEST)
+        try:
+            return self.vcpu.run()
+        finally:
+            threads.enter(self)
 
     def send_signal(self, signo: int) -> None:
         """See noah.vfs.caller.Caller.send_signal()."""

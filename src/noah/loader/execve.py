@@ -153,6 +153,8 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     process = task.process
     space = process.space
     elf = program.elf
+    if process.threads is not None:
+        process.threads.become_alone(task)
     if process.vfork_done is not None:
         process.vfork_done()
     process.fds.close_on_exec()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from noah.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from noah.abi.kinds import (
     Addr,
@@ -69,15 +69,17 @@ from noah.abi.wait import (
     WUNTRACED,
 )
 from noah.host.values import Rusage as HostRusage
-from noah.kernel.control import NoReturn, ProcessExit
+from noah.kernel.control import NoReturn, ProcessExit, ThreadExit
 from noah.kernel.fork import fork as fork_process
 from noah.kernel.task import Task
+from noah.kernel.threads import start_thread
 from noah.loader.execve import execve as execute
 from noah.syscalls.registry import syscall
 
 _NAMESPACES: Final = (
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP
 )
+_SHARED: Final = CLONE_FS | CLONE_FILES | CLONE_SIGHAND  # what threads have in common
 _MAX_STRINGS_BYTES: Final = 8 << 20  # more cannot pass the checks of execve(2)
 
 
@@ -92,8 +94,11 @@ def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, 
     if flags & _NAMESPACES:
         raise LinuxError(EPERM)
     if flags & CLONE_THREAD:
-        task.process.missing("clone: CLONE_THREAD")
-        raise LinuxError(EAGAIN)
+        if flags & _SHARED != _SHARED:
+            task.process.missing("clone: threads with descriptors or directories of their own")
+            raise LinuxError(EINVAL)
+        task.vcpu.regs[task.process.arch.result] = start_thread(task, flags, stack, parent_tid, child_tid, tls)
+        raise NoReturn  # the process may have got threads: it runs guest code in another way now
     for bit, name in ((CLONE_PIDFD, "CLONE_PIDFD"), (CLONE_PARENT, "CLONE_PARENT")):
         if flags & bit:
             task.process.missing(f"clone: {name}")
@@ -138,7 +143,7 @@ def vfork(task: Task) -> int:
     return _clone(task, CLONE_VFORK | CLONE_VM | SIGCHLD, 0, 0, 0, 0)
 
 
-@syscall(partial="no threads, no pidfd, no namespaces; processes do not share descriptors or memory, but for vfork")
+@syscall(partial="no namespaces; processes share neither descriptors nor memory, but for threads and vfork")
 def clone(task: Task, flags: CloneFlags, stack: Addr, parent_tid: IntOutPtr, child_tid: Addr, tls: Addr) -> int:
     """clone(2): make a child process."""
     flags &= 0xFFFFFFFF & ~CLONE_DETACHED
@@ -238,7 +243,7 @@ def exit_group(task: Task, status: Int) -> int:
 @syscall(name="exit")
 def exit_(task: Task, status: Int) -> int:
     """exit(2): end the thread; the last one takes the process along."""
-    raise ProcessExit(status & 0xFF)
+    raise ThreadExit(status & 0xFF)
 
 
 # -- wait

@@ -83,14 +83,30 @@ def _check(signo: int) -> None:
         raise LinuxError(EINVAL)
 
 
-def _send(task: Task, pid: int, info: Siginfo, *, to_thread: bool = False) -> None:
+def _send_to_thread(task: Task, tgid: int, tid: int, info: Siginfo) -> None:
+    """Send to a thread: of another process only its leader can be told from the host's own threads."""
+    process = task.process
+    if tgid != process.pid:
+        if tid != tgid:
+            raise LinuxError(ESRCH)
+        _send(task, tid, info)
+        return
+    target = next((thread for thread in process.tasks if thread.tid == tid), None)
+    if target is None:
+        raise LinuxError(ESRCH)
+    _check(info.signo)
+    if info.signo:
+        process.signals.queue_or_fail(target, info, to_thread=True)
+
+
+def _send(task: Task, pid: int, info: Siginfo) -> None:
     """Send to a process of the box; a signal to the own one never leaves Noah. Signal 0 only looks."""
     process = task.process
     signo = info.signo
     if pid == process.pid:
         _check(signo)
         if signo:
-            process.signals.queue_or_fail(task, info, to_thread=to_thread)
+            process.signals.queue_or_fail(task, info)
         return
     if not process.box.contains(pid):
         raise LinuxError(ESRCH)
@@ -149,7 +165,9 @@ def tkill(task: Task, tid: Pid, sig: SigNum) -> int:
     """tkill(2): send a signal to a thread."""
     if tid <= 0:
         raise LinuxError(EINVAL)
-    _send(task, tid, Siginfo(sig, 0, SI_TKILL, pid=task.process.pid, uid=task.creds.uid), to_thread=True)
+    info = Siginfo(sig, 0, SI_TKILL, pid=task.process.pid, uid=task.creds.uid)
+    own = any(thread.tid == tid for thread in task.process.tasks)
+    _send_to_thread(task, task.process.pid if own else tid, tid, info)
     return 0
 
 
@@ -158,9 +176,7 @@ def tgkill(task: Task, tgid: Pid, tid: Pid, sig: SigNum) -> int:
     """tgkill(2): send a signal to a thread of a process."""
     if tid <= 0 or tgid <= 0:
         raise LinuxError(EINVAL)
-    if tid != tgid:
-        raise LinuxError(ESRCH)
-    _send(task, tid, Siginfo(sig, 0, SI_TKILL, pid=task.process.pid, uid=task.creds.uid), to_thread=True)
+    _send_to_thread(task, tgid, tid, Siginfo(sig, 0, SI_TKILL, pid=task.process.pid, uid=task.creds.uid))
     return 0
 
 
@@ -182,9 +198,7 @@ def rt_tgsigqueueinfo(task: Task, tgid: Pid, tid: Pid, sig: SigNum, info: Siginf
         raise LinuxError(EINVAL)
     if (made.code >= 0 or made.code == SI_TKILL) and tid != task.tid:
         raise LinuxError(EPERM)
-    if tid != tgid:
-        raise LinuxError(ESRCH)
-    _send(task, tid, made, to_thread=True)
+    _send_to_thread(task, tgid, tid, made)
     return 0
 
 

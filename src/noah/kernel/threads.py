@@ -1,0 +1,204 @@
+"""Threads: the tasks of one process, each a host thread with a vCPU of its own.
+
+The threads of a process share one lock, the kernel lock. A thread holds it while it is in the kernel and lets go of it
+while guest code runs and while a call waits (Task.wait, Task.pause), so that handlers never run side by side and need no
+locks of their own. A process with one thread has no lock and pays nothing.
+
+`SignalState.attention` is about the thread that holds the lock: enter() works it out anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from noah.abi.errno import EAGAIN, LinuxError
+from noah.abi.fcntl import O_NONBLOCK
+from noah.abi.futex import FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, ROBUST_LIST_LIMIT
+from noah.abi.sched import (
+    CLONE_CHILD_CLEARTID,
+    CLONE_CHILD_SETTID,
+    CLONE_PARENT_SETTID,
+    CLONE_SETTLS,
+)
+from noah.kernel.control import ThreadExit
+from noah.kernel.task import GUEST, KERNEL, WAITING, Process, Task
+from noah.vm.api import EngineError
+
+
+class Threads:
+    """What a process has once it has made a second thread."""
+
+    __slots__ = ("_lock", "_process", "holder", "survivor")
+
+    def __init__(self, task: Task) -> None:
+        self._process = task.process
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.holder = task
+        self.survivor: Task | None = None  # who executes a program: everyone else ends
+        self._admit(task)
+
+    def _admit(self, task: Task) -> None:
+        task.wake = task.host.files.pipe(O_NONBLOCK)
+        task.run_guest = task.run_beside_others
+
+    def enter(self, task: Task) -> None:
+        """Come into the kernel. Raises ThreadExit when the thread is to end."""
+        self._lock.acquire()
+        self.holder = task
+        task.where = KERNEL
+        self._process.signals.recalculate(task)
+        if self.survivor is not None and self.survivor is not task:
+            raise ThreadExit
+
+    def leave(self, task: Task, where: int) -> None:
+        """Leave the kernel for guest code or for a wait."""
+        task.where = where
+        self._lock.release()
+
+    def kick(self, task: Task) -> None:
+        """Bring a thread into the kernel, out of guest code or out of its wait."""
+        if task.where == GUEST:
+            task.vcpu.kick()
+        elif task.where == WAITING:
+            try:
+                task.host.files.write(task.wake[1], b"k")
+            except LinuxError:
+                pass  # the pipe is full: there is enough to wake it
+
+    def notify(self, target: Task | None, mask: int) -> None:
+        """A signal has become pending, for one thread or for any: see that somebody looks."""
+        if target is None:
+            candidates = [self.holder, *self._process.tasks]
+            target = next((task for task in candidates if not task.sigmask & mask), None)
+        if target is not None and target is not self.holder and not target.sigmask & mask:
+            self.kick(target)
+
+    def wake_waiters(self) -> None:
+        """Something was taken from the host that a waiting thread may have been waiting for (a child's end)."""
+        for task in self._process.tasks:
+            if task.where == WAITING:
+                self.kick(task)
+
+    # -- life
+
+    def start(self, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
+        """clone(2) with CLONE_THREAD: answers the new thread's id."""
+        process = self._process
+        try:
+            vcpu = process.machine.clone_vcpu(task.vcpu)
+        except EngineError as error:
+            raise LinuxError(EAGAIN, str(error)) from None
+        child = Task(process, vcpu)
+        child.sigmask = task.sigmask
+        child.comm = task.comm
+        arch = process.arch
+        if stack:
+            vcpu.regs[arch.sp] = stack
+        vcpu.regs[arch.result] = 0
+        if flags & CLONE_SETTLS:
+            vcpu.set_tls(tls)
+        child.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
+        self._admit(child)
+        thread = threading.Thread(target=process.run_task, args=(child,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            process.machine.free_vcpu(vcpu)
+            self._dismiss(child)
+            raise LinuxError(EAGAIN, "the host starts no more threads") from None
+        child.tid = thread.native_id or 0
+        process.tasks.append(child)
+        for wanted, address in ((CLONE_PARENT_SETTID, parent_tid), (CLONE_CHILD_SETTID, child_tid)):
+            if flags & wanted:
+                try:
+                    task.mem.write_u32(address, child.tid)
+                except LinuxError:
+                    pass  # Linux does not look either
+        return child.tid
+
+    def _dismiss(self, task: Task) -> None:
+        for end in task.wake:
+            task.host.files.close_quietly(end)
+
+    def finish(self, task: Task) -> None:
+        """The thread ends and others go on. Lets go of the lock."""
+        process = self._process
+        let_go(task)
+        process.tasks.remove(task)
+        process.machine.free_vcpu(task.vcpu)
+        self._dismiss(task)
+        if self.survivor is not None:
+            self.kick(self.survivor)
+        self._lock.release()
+        if task.leader:
+            threading.Event().wait()  # the process' first host thread stays to the end
+
+    def become_alone(self, task: Task) -> None:
+        """execve(2): end every other thread; the caller becomes the leader, and the process has one thread again."""
+        process = self._process
+        self.survivor = task
+        for other in process.tasks:
+            if other is not task:
+                self.kick(other)
+        while len(process.tasks) > 1:
+            task.rest()
+        process.threads = None
+        task.run_guest = task.vcpu.run
+        task.tid = process.pid
+        task.leader = True
+        self._dismiss(task)
+
+
+def let_go(task: Task) -> None:
+    """What a thread owes to those who wait for it: its robust futexes, and the word of set_tid_address(2)."""
+    if task.robust_list:
+        try:
+            _release_robust(task)
+        except LinuxError:
+            pass
+    if task.clear_child_tid:
+        address, task.clear_child_tid = task.clear_child_tid, 0
+        try:
+            task.mem.write_u32(address, 0)
+        except LinuxError:
+            return
+        task.process.futexes.wake(address, 1, FUTEX_BITSET_MATCH_ANY)
+
+
+_PI: Final = 1  # set in a list entry's address: a PI futex
+
+
+def _release_robust(task: Task) -> None:
+    """set_robust_list(2): mark the futexes that the thread holds as abandoned (exit_robust_list in kernel/futex)."""
+    mem, head = task.mem, task.robust_list
+    task.robust_list = 0
+    offset = mem.read_u64(head + 8)
+    pending = mem.read_u64(head + 16) & ~_PI
+    entry = mem.read_u64(head) & ~_PI
+    for _ in range(ROBUST_LIST_LIMIT):
+        if entry == head:
+            break
+        following = mem.read_u64(entry) & ~_PI
+        if entry != pending:
+            _abandon(task, entry + offset & (1 << 64) - 1)
+        entry = following
+    if pending:
+        _abandon(task, pending + offset & (1 << 64) - 1)
+
+
+def _abandon(task: Task, address: int) -> None:
+    word = task.mem.read_u32(address)
+    if word & FUTEX_TID_MASK == task.tid:
+        task.mem.write_u32(address, word & FUTEX_WAITERS | FUTEX_OWNER_DIED)
+        if word & FUTEX_WAITERS:
+            task.process.futexes.wake(address, 1, FUTEX_BITSET_MATCH_ANY)
+
+
+def start_thread(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
+    """Make a thread; the first one turns the process into one with threads."""
+    process: Process = task.process
+    if process.threads is None:
+        process.threads = Threads(task)
+    return process.threads.start(task, flags, stack, parent_tid, child_tid, tls)
