@@ -126,4 +126,3 @@ def _take_back(task: Task, pipe: int) -> None:
             received += part
         if process.space.is_private_memory(start):
             view[start : start + length] = received
-

@@ -50,12 +50,10 @@ def _run_beside(task: Task, table: list[Callable[..., int]]) -> None:
 def _leave(task: Task, how: ThreadExit) -> None:
     """exit(2) of one thread."""
     process = task.process
-    if task.leader:
-        process.exit_status = how.status
     if len(process.tasks) > 1 and process.threads is not None:
         process.threads.finish(task)
     else:
-        end(task, ProcessExit(process.exit_status))
+        end(task, ProcessExit(how.status))
 
 
 def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:

@@ -67,7 +67,6 @@ class Process:
         "dumpable",
         "environ",
         "exe",
-        "exit_status",
         "fds",
         "fs",
         "futexes",
@@ -121,7 +120,6 @@ class Process:
         self.futexes: Futexes
         self.run_task: Callable[[Task], None]
         """What a new thread's host thread does (noah.kernel.run)."""
-        self.exit_status = 0  # the leader's, for when the last thread has gone
         self.personality = 0
         self.dumpable = 1
         self.no_new_privs = False

@@ -384,4 +384,3 @@ def setsid(task: Task) -> int:
 def getsid(task: Task, pid: Pid) -> int:
     """getsid(2): the session of a process."""
     return task.host.procs.getsid(_of_box(task, pid))
-

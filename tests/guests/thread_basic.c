@@ -1,0 +1,192 @@
+/* Threads: what pthreads ask of clone, futex, signals, fork and execve. Outcomes only, never an order. */
+#include "guest.h"
+#include <pthread.h>
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static long counted;
+static int ready;
+static __thread long own = 1;
+static volatile sig_atomic_t seen;
+
+static void *count_up(void *rounds) {
+    for (long i = 0; i < (long)rounds; i++) {
+        pthread_mutex_lock(&mutex);
+        counted++;
+        pthread_mutex_unlock(&mutex);
+    }
+    own += (long)rounds;
+    return (void *)own;
+}
+
+static void *wait_for_ready(void *unused UNUSED) {
+    pthread_mutex_lock(&mutex);
+    while (!ready) pthread_cond_wait(&condition, &mutex);
+    pthread_mutex_unlock(&mutex);
+    return (void *)7;
+}
+
+static void *wait_for_signal(void *unused UNUSED) {
+    while (!seen) usleep(1000);
+    return (void *)(long)seen;
+}
+
+static void *spin(void *unused UNUSED) {
+    for (;;) __asm__ volatile("" ::: "memory");
+    return NULL;
+}
+
+static void *fork_here(void *unused UNUSED) {
+    pid_t child = fork();
+    if (!child) _exit(21);
+    int status;
+    waitpid(child, &status, 0);
+    return (void *)(long)WEXITSTATUS(status);
+}
+
+static void *read_pipe(void *fd) {
+    char byte = 0;
+    return (void *)(long)(read((int)(long)fd, &byte, 1) == 1 ? byte : -1);
+}
+
+static void *leave_alone(void *code) {
+    usleep(20000);
+    syscall(SYS_exit, (long)code);
+    return NULL;
+}
+
+static void note(int signo) { seen = signo; }
+
+static long joined(pthread_t thread) {
+    void *result = NULL;
+    int error = pthread_join(thread, &result);
+    return error ? -error : (long)result;
+}
+
+CASE(mutex_and_thread_locals) {
+    pthread_t threads[4];
+    for (long i = 0; i < 4; i++) say("create: %d", pthread_create(&threads[i], NULL, count_up, (void *)5000));
+    for (int i = 0; i < 4; i++) say("joined: %ld", joined(threads[i]));
+    say("counted %ld, own %ld", counted, own);
+}
+
+CASE(condition_broadcast) {
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++) pthread_create(&threads[i], NULL, wait_for_ready, NULL);
+    usleep(20000);
+    pthread_mutex_lock(&mutex);
+    ready = 1;
+    pthread_cond_broadcast(&condition);
+    pthread_mutex_unlock(&mutex);
+    for (int i = 0; i < 8; i++) say("joined: %ld", joined(threads[i]));
+}
+
+CASE(condition_times_out) {
+    struct timespec when;
+    clock_gettime(CLOCK_REALTIME, &when);
+    when.tv_nsec += 30000000;
+    if (when.tv_nsec >= 1000000000) when.tv_sec++, when.tv_nsec -= 1000000000;
+    pthread_mutex_lock(&mutex);
+    say("%s", strerror(pthread_cond_timedwait(&condition, &mutex, &when)));
+    pthread_mutex_unlock(&mutex);
+}
+
+CASE(signal_to_a_thread) {
+    pthread_t thread;
+    signal(SIGUSR1, note);
+    pthread_create(&thread, NULL, wait_for_signal, NULL);
+    say("kill: %d", pthread_kill(thread, SIGUSR1));
+    say("seen: %d", joined(thread) == SIGUSR1);
+}
+
+CASE(signal_to_the_process_reaches_who_does_not_block_it) {
+    pthread_t thread;
+    sigset_t set;
+    signal(SIGUSR2, note);
+    pthread_create(&thread, NULL, wait_for_signal, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    CHECK("kill", kill(getpid(), SIGUSR2));
+    say("seen: %d", joined(thread) == SIGUSR2);
+}
+
+CASE(fork_in_a_thread) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, fork_here, NULL);
+    say("status: %ld", joined(thread));
+}
+
+CASE(one_waits_while_another_works) {
+    pthread_t thread;
+    int ends[2];
+    CHECK("pipe", pipe(ends));
+    pthread_create(&thread, NULL, read_pipe, (void *)(long)ends[0]);
+    usleep(10000);
+    CHECK("write", write(ends[1], "x", 1));
+    say("read: %ld", joined(thread));
+}
+
+CASE(many_one_after_another) {
+    for (int i = 0; i < 100; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, count_up, (void *)1) || joined(thread) != 2) say("round %d failed", i);
+    }
+    say("done");
+}
+
+CASE(leader_ends_first) {
+    pid_t child = fork();
+    if (!child) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, leave_alone, (void *)3);
+        syscall(SYS_exit, 5L);
+    }
+    int status;
+    CHECK("wait", waitpid(child, &status, 0) == child);
+    say("exited %d, status %d", WIFEXITED(status), WEXITSTATUS(status));
+}
+
+CASE(exit_group_ends_a_spinning_thread) {
+    pid_t child = fork();
+    if (!child) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, spin, NULL);
+        usleep(10000);
+        exit(9);
+    }
+    int status;
+    CHECK("wait", waitpid(child, &status, 0) == child);
+    say("exited %d, status %d", WIFEXITED(status), WEXITSTATUS(status));
+}
+
+CASE(robust_mutex_of_a_dead_owner) {
+    pthread_mutexattr_t attributes;
+    pthread_mutex_t *robust = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutex_init(robust, &attributes);
+    pid_t child = fork();
+    if (!child) {
+        pthread_mutex_lock(robust);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    say("lock: %s", strerror(pthread_mutex_lock(robust)));
+    say("consistent: %d", pthread_mutex_consistent(robust));
+    say("unlock: %d", pthread_mutex_unlock(robust));
+}
+
+CASE_WITH_PROGRAMS(exec_from_a_thread_that_is_not_the_first) {
+    pid_t child = fork();
+    if (!child) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, spin, NULL);
+        usleep(10000);
+        execl("/bin/echo", "echo", "executed", NULL);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    say("status %d", WEXITSTATUS(status));
+}
