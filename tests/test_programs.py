@@ -37,6 +37,7 @@ from tests.running import (
     remove_tree,
     run,
     snapshot,
+    working_directory,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +191,10 @@ def in_noah(name: str, target: Target) -> Outcome:
         command += ["-e", f"{key}={value}"]
     command += ["-w", str(WORK), "--", INTERPRETERS[SCRIPTS[name].suffix], name]
     timeout = spec.timeout * (5 if target.engine == "emulator" else 1)
-    return outcome(run(command, cwd=WORK, env=variables, user=who, timeout=timeout), spec)
+    # Noah's own notes go to a home of its own, not into the tree that is compared.
+    with working_directory(who) as home:
+        own = environment(HOME=str(home))
+        return outcome(run(command, cwd=WORK, env=own, user=who, timeout=timeout), spec)
 
 
 def listing(tree: dict[str, tuple[object, ...]]) -> list[str]:
