@@ -130,7 +130,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         mounts = make_mounts(host, options.root, options.volumes)
     except LinuxError as error:
         raise StartError(f"root {_show(options.root)}: {describe(error)}") from None
-    fs = FsContext(mounts)
+    fs = FsContext(mounts, host.procs.umask(0))  # Noah applies the guest's itself
     boot = _Boot(host, creds, fs, make_fds(host, mounts))
     home = _become(boot, options.user) if options.user else b""
     environ = _environ(host, options, home)

@@ -50,6 +50,8 @@ class RegularFile(HostFile):
 
     __slots__ = ()
 
+    has_positions = True
+
     def read(self, caller: Caller, views: Views) -> int:
         if self.flags & O_ACCMODE == O_WRONLY:
             raise LinuxError(EBADF)
@@ -129,6 +131,8 @@ class DirectoryFile(HostFile):
     """A directory's entries are read all at once, when the first is asked for and again after a rewind."""
 
     __slots__ = ("_entries", "_position")
+
+    has_positions = True
 
     def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int) -> None:
         super().__init__(tree, handle, path, flags)

@@ -77,6 +77,10 @@ _TYPES: Final = {
 """What /proc/mounts calls the file systems of hosts; any other is ext4 to the guest."""
 
 
+_LONG: Final = 4000
+"""The host may put a few bytes of its own in front of a path: longer ones than this must be walked."""
+
+
 class HostTree:
     """A host directory to be mounted, once."""
 
@@ -160,7 +164,7 @@ class HostDirectory(Directory):
 
     def shortcut(self, fs: FsContext, path: bytes, *, follow: bool) -> Place | None:
         tree = self.tree
-        if not tree.trusted or fs.root is not self.mount.root:
+        if not tree.trusted or fs.root is not self.mount.root or len(path) > _LONG:
             return None
         mounts = fs.mounts
         if path.startswith(b"/"):

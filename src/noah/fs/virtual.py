@@ -16,6 +16,7 @@ from noah.abi.errno import (
     ENOENT,
     ENOTDIR,
     EPERM,
+    EXDEV,
     LinuxError,
 )
 from noah.abi.fcntl import (
@@ -204,12 +205,7 @@ class VirtualPlace(Place):
         return self._at.child_path(self._name) if self._name else self._at.path
 
     def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
-        try:
-            node = self._node()
-        except LinuxError:
-            if flags & O_CREAT:
-                raise LinuxError(EACCES) from None
-            raise
+        node = self._node()  # ENOENT with O_CREAT, too: as in Linux' /proc nothing can be made
         if flags & O_CREAT and flags & O_EXCL:
             raise LinuxError(EEXIST)
         tree = self._at.tree
@@ -265,6 +261,19 @@ class VirtualPlace(Place):
             raise LinuxError(EINVAL)
         return node.target()
 
+    def mknod(self, mode: int, dev: int) -> None:
+        raise LinuxError(self._exists_or(ENOENT))
+
+    def symlink(self, target: bytes) -> None:
+        raise LinuxError(self._exists_or(ENOENT))
+
+    def rename_to(self, new: Place, flags: int) -> None:
+        self.stat()
+        if new.mount is not self.mount:
+            raise LinuxError(EXDEV)
+        new.stat()
+        raise LinuxError(EPERM)
+
     def unlink(self, flags: int) -> None:
         node = self._node()
         if not self._name:
@@ -278,6 +287,8 @@ class VirtualFile(OpenFile):
     """An open node; by itself a regular file, or whatever was opened with O_PATH."""
 
     __slots__ = ("_content", "_place", "_position", "node", "tree")
+
+    has_positions = True
 
     def __init__(self, tree: VirtualTree, place: VirtualPlace, node: Node, flags: int) -> None:
         super().__init__(flags)

@@ -25,6 +25,7 @@ from noah.abi.socket import (
     MSG_OOB,
     MSG_PEEK,
     MSG_WAITALL,
+    SO_ACCEPTCONN,
     SO_ERROR,
     SO_RCVTIMEO,
     SO_SNDTIMEO,
@@ -100,17 +101,20 @@ class SocketFile(StreamFile):
     def listen(self, backlog: int) -> None:
         self.sockets.listen(self.fd, backlog)
         if not self.listening:
-            flags = self.files.get_flags(self.fd)
-            self.flags = self.flags & ~SETFL_MASK | flags & SETFL_MASK
-            self.files.set_flags(self.fd, flags & SETFL_MASK | O_NONBLOCK)
-            self.listening = True
+            self._set_listening(self.files.get_flags(self.fd) & SETFL_MASK)
+
+    def _set_listening(self, flags: int) -> None:
+        """flags: as the guest has them."""
+        self.flags = self.flags & ~SETFL_MASK | flags
+        self.files.set_flags(self.fd, flags | O_NONBLOCK)
+        self.listening = True
 
     def accept(self, caller: Caller, flags: int) -> tuple[SocketFile, bytes]:
         """flags: SOCK_NONBLOCK. The new socket and its peer's address."""
         while True:
-            if not self.listening and not self.is_nonblocking():
-                # whoever called listen(2) was another process: the description is a blocking one
-                self._wait(caller, POLLIN)
+            if not self.listening and any(self.sockets.getsockopt(self.fd, SOL_SOCKET, SO_ACCEPTCONN, 4)):
+                # another process has called listen(2); the host's flag does not tell what the guest wants
+                self._set_listening(self.flags & SETFL_MASK)
             try:
                 fd, address = self.sockets.accept(self.fd, flags)
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.errno import EINVAL, EOPNOTSUPP, LinuxError
+from noah.abi.errno import EINVAL, EOPNOTSUPP, ESPIPE, LinuxError
 from noah.abi.fcntl import (
     AT_FDCWD,
     FALLOC_FL_COLLAPSE_RANGE,
@@ -37,9 +37,20 @@ from noah.abi.kinds import (
 from noah.kernel.task import Task
 from noah.syscalls.paths import file_of, read_path
 from noah.syscalls.registry import syscall
+from noah.vfs.file import OpenFile
 
 _RWF: Final = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND
-_OFF_MAX: Final = (1 << 63) - 1
+_FALLOC: Final = 0x7B  # without FALLOC_FL_NO_HIDE_STALE, which no file system has
+
+
+def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
+    """The file for a call with an offset: EINVAL, EBADF, ESPIPE in this order."""
+    if offset < 0:
+        raise LinuxError(EINVAL)
+    file = file_of(task, fd)
+    if not file.has_positions:
+        raise LinuxError(ESPIPE)
+    return file
 
 
 @syscall
@@ -47,7 +58,12 @@ def read(task: Task, fd: Fd, buf: OutBuf, count: Size) -> int:
     """read(2): read from a file."""
     file = task.fds.get(fd)
     file.check_readable()
-    return file.read(task, task.mem.buffer(buf, count, write=True))
+    try:
+        views = task.mem.buffer(buf, count, write=True)
+    except LinuxError:
+        file.read(task, ())  # what is wrong with the file comes before EFAULT
+        raise
+    return file.read(task, views)
 
 
 @syscall
@@ -77,9 +93,7 @@ def writev(task: Task, fd: Fd, iov: IovecPtr, iovcnt: Int) -> int:
 @syscall
 def pread64(task: Task, fd: Fd, buf: OutBuf, count: Size, offset: Off) -> int:
     """pread(2): read at an offset."""
-    if offset < 0:
-        raise LinuxError(EINVAL)
-    file = task.fds.get(fd)
+    file = _positioned(task, fd, offset)
     file.check_readable()
     return file.pread(task, task.mem.buffer(buf, count, write=True), offset)
 
@@ -87,9 +101,7 @@ def pread64(task: Task, fd: Fd, buf: OutBuf, count: Size, offset: Off) -> int:
 @syscall
 def pwrite64(task: Task, fd: Fd, buf: InBuf, count: Size, offset: Off) -> int:
     """pwrite(2): write at an offset."""
-    if offset < 0:
-        raise LinuxError(EINVAL)
-    file = task.fds.get(fd)
+    file = _positioned(task, fd, offset)
     file.check_writable()
     return file.pwrite(task, task.mem.buffer(buf, count, write=False), offset)
 
@@ -97,9 +109,7 @@ def pwrite64(task: Task, fd: Fd, buf: InBuf, count: Size, offset: Off) -> int:
 @syscall
 def preadv(task: Task, fd: Fd, iov: IovecOutPtr, iovcnt: Int, offset: Off) -> int:
     """preadv(2): read into several buffers at an offset."""
-    if offset < 0:
-        raise LinuxError(EINVAL)
-    file = task.fds.get(fd)
+    file = _positioned(task, fd, offset)
     file.check_readable()
     return file.pread(task, task.mem.iovec(iov, iovcnt, write=True), offset)
 
@@ -107,9 +117,7 @@ def preadv(task: Task, fd: Fd, iov: IovecOutPtr, iovcnt: Int, offset: Off) -> in
 @syscall
 def pwritev(task: Task, fd: Fd, iov: IovecPtr, iovcnt: Int, offset: Off) -> int:
     """pwritev(2): write from several buffers at an offset."""
-    if offset < 0:
-        raise LinuxError(EINVAL)
-    file = task.fds.get(fd)
+    file = _positioned(task, fd, offset)
     file.check_writable()
     return file.pwrite(task, task.mem.iovec(iov, iovcnt, write=False), offset)
 
@@ -117,32 +125,32 @@ def pwritev(task: Task, fd: Fd, iov: IovecPtr, iovcnt: Int, offset: Off) -> int:
 @syscall
 def preadv2(task: Task, fd: Fd, iov: IovecOutPtr, iovcnt: Int, offset: Off, high: Off, flags: RwfFlags) -> int:
     """preadv2(2): preadv(2) with flags; offset -1 is the position. `high` counts on 32 bits only."""
-    file = task.fds.get(fd)
+    file = task.fds.get(fd) if offset == -1 else _positioned(task, fd, offset)
     file.check_readable()
     views = task.mem.iovec(iov, iovcnt, write=True)
+    if not views:
+        return 0
     if flags & ~(_RWF & ~RWF_APPEND & ~RWF_NOAPPEND):
         raise LinuxError(EOPNOTSUPP)
     if offset == -1 and not flags & RWF_NOWAIT:
         return file.read(task, views)
-    if offset < -1:
-        raise LinuxError(EINVAL)
     return file.pread(task, views, offset, flags)
 
 
 @syscall
 def pwritev2(task: Task, fd: Fd, iov: IovecPtr, iovcnt: Int, offset: Off, high: Off, flags: RwfFlags) -> int:
     """pwritev2(2): pwritev(2) with flags; offset -1 is the position. `high` counts on 32 bits only."""
-    file = task.fds.get(fd)
+    file = task.fds.get(fd) if offset == -1 else _positioned(task, fd, offset)
     file.check_writable()
     views = task.mem.iovec(iov, iovcnt, write=False)
+    if not views:
+        return 0
     if flags & ~_RWF:
         raise LinuxError(EOPNOTSUPP)
     if flags & RWF_APPEND and flags & RWF_NOAPPEND:
         raise LinuxError(EINVAL)
-    if offset == -1 and not flags:
+    if offset == -1 and (not flags or not file.has_positions):
         return file.write(task, views)
-    if offset < -1:
-        raise LinuxError(EINVAL)
     return file.pwrite(task, views, offset, flags)
 
 
@@ -180,7 +188,7 @@ def fallocate(task: Task, fd: Fd, mode: FallocMode, offset: Off, length: Off) ->
     if offset < 0 or length <= 0:
         raise LinuxError(EINVAL)
     kind = mode & ~FALLOC_FL_KEEP_SIZE
-    if mode & ~0x7F:
+    if mode & ~_FALLOC:
         raise LinuxError(EOPNOTSUPP)
     if kind & (kind - 1):
         raise LinuxError(EOPNOTSUPP if kind & FALLOC_FL_PUNCH_HOLE and kind & FALLOC_FL_ZERO_RANGE else EINVAL)

@@ -121,6 +121,7 @@ def memfd_create(task: Task, name: Str, flags: MemfdFlags) -> int:
 @syscall
 def name_to_handle_at(task: Task, dirfd: DirFd, path: Path, handle: Addr, mount_id: IntOutPtr, flags: AtFlags) -> int:
     """open_by_handle_at(2): there are no file handles here, as on a file system that cannot make them."""
+    check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW)
     place_at(
         task, dirfd, path, flags & AT_EMPTY_PATH | (0 if flags & AT_SYMLINK_FOLLOW else AT_SYMLINK_NOFOLLOW)
     ).stat()

@@ -143,12 +143,14 @@ def mknod(task: Task, path: Path, mode: FileMode, dev: Dev) -> int:
 @syscall(partial="the mounts of a box are fixed when it starts: always EPERM")
 def mount(task: Task, source: Str, target: Path, fstype: Str, flags: MountFlags, data: Addr) -> int:
     """mount(2): mount a file system."""
+    read_path(task, target)
     raise LinuxError(EPERM)
 
 
 @syscall(partial="the mounts of a box are fixed when it starts: always EPERM")
 def umount2(task: Task, target: Path, flags: UmountFlags) -> int:
     """umount(2): unmount a file system."""
+    read_path(task, target)
     raise LinuxError(EPERM)
 
 

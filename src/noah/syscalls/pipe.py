@@ -147,14 +147,14 @@ def vmsplice(task: Task, fd: Fd, iov: IovecPtr, nr_segs: ULong, flags: SpliceFla
     """vmsplice(2): between memory and a pipe. Pages are copied, never given away."""
     check_flags(flags, _SPLICE)
     file = file_of(task, fd)
-    if file.stat().mode & S_IFMT != S_IFIFO:
-        raise LinuxError(EBADF)
     if nr_segs > IOV_MAX:
         raise LinuxError(EINVAL)
     writes = file.flags & O_ACCMODE != O_RDONLY
     views = task.mem.iovec(iov, nr_segs, write=not writes)
     if not views:
         return 0
+    if file.stat().mode & S_IFMT != S_IFIFO:
+        raise LinuxError(EBADF)
     if flags & SPLICE_F_NONBLOCK:
         files = task.host.files
         return files.pwritev_nowait(file.poll_fd, views) if writes else files.preadv_nowait(file.poll_fd, views)

@@ -179,8 +179,9 @@ def accept(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) ->
 @syscall
 def accept4(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr, flags: AcceptFlags) -> int:
     """accept(2): take a connection, with flags."""
+    listener = file_of(task, sockfd)
     check_flags(flags, SOCK_CLOEXEC | SOCK_NONBLOCK)
-    file, address = _socket(task, sockfd).accept(task, flags & ~SOCK_CLOEXEC)
+    file, address = as_socket(listener).accept(task, flags & ~SOCK_CLOEXEC)
     try:
         _write_address(task, guest_address(address), addr, addrlen)
     except LinuxError:
@@ -338,8 +339,10 @@ def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPt
 def getpeername(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getpeername(2): the name of the socket at the other end."""
     file = _socket(task, sockfd)
-    address = guest_address(task.host.sockets.getpeername(file.fd))
-    _put_address(task, file.peer or address, addr, addrlen)
+    address = task.host.sockets.getpeername(file.fd)
+    if address != guest_address(address):  # only Noah's name for it: the guest's own, or the last part, says more
+        address = file.peer or guest_address(address)
+    _put_address(task, address, addr, addrlen)
     return 0
 
 

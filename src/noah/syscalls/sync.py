@@ -11,7 +11,7 @@ from noah.abi.fcntl import (
     SYNC_FILE_RANGE_WRITE,
 )
 from noah.abi.kinds import FadviseAdvice, Fd, Off, Size, SyncRangeFlags
-from noah.abi.stat import S_IFBLK, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
+from noah.abi.stat import S_IFBLK, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from noah.kernel.task import Task
 from noah.syscalls.paths import check_flags, file_of
 from noah.syscalls.registry import syscall
@@ -65,11 +65,12 @@ def sync_file_range(task: Task, fd: Fd, offset: Off, nbytes: Off, flags: SyncRan
 def fadvise64(task: Task, fd: Fd, offset: Off, length: Off, advice: FadviseAdvice) -> int:
     """posix_fadvise(2): say how a file will be used."""
     file = file_of(task, fd)
-    if file.stat().mode & S_IFMT in (S_IFIFO, S_IFSOCK):
+    kind = file.stat().mode & S_IFMT
+    if kind == S_IFIFO:
         raise LinuxError(ESPIPE)
     if length < 0 or not 0 <= advice <= POSIX_FADV_NOREUSE:
         raise LinuxError(EINVAL)
-    if file.poll_fd >= 0:
+    if file.poll_fd >= 0 and kind == S_IFREG:
         task.host.files.posix_fadvise(file.poll_fd, offset, length, advice)
     return 0
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from noah.abi.errno import E2BIG, EINVAL, ENAMETOOLONG, ERANGE, LinuxError
 from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW
@@ -14,6 +15,10 @@ from noah.syscalls.registry import syscall
 
 if TYPE_CHECKING:
     from noah.vfs.place import Place
+
+
+Find: TypeAlias = "Callable[[], Place]"
+"""Looks the file up, after the name has been read, as Linux does."""
 
 
 def _name(task: Task, pointer: int) -> bytes:
@@ -35,18 +40,20 @@ def _give(task: Task, data: bytes, buffer: int, size: int) -> int:
     return len(data)
 
 
-def _get(task: Task, place: Place, name: int, value: int, size: int) -> int:
-    return _give(task, place.getxattr(_name(task, name)), value, size)
+def _get(task: Task, find: Find, name: int, value: int, size: int) -> int:
+    text = _name(task, name)
+    return _give(task, find().getxattr(text), value, size)
 
 
-def _set(task: Task, place: Place, name: int, value: int, size: int, flags: int) -> int:
+def _set(task: Task, find: Find, name: int, value: int, size: int, flags: int) -> int:
     check_flags(flags, XATTR_CREATE | XATTR_REPLACE)
     if flags == XATTR_CREATE | XATTR_REPLACE:
         raise LinuxError(EINVAL)
     text = _name(task, name)
     if size > XATTR_SIZE_MAX:
         raise LinuxError(E2BIG)
-    place.setxattr(text, task.mem.read(value, size), flags)
+    data = task.mem.read(value, size)
+    find().setxattr(text, data, flags)
     return 0
 
 
@@ -54,45 +61,46 @@ def _list(task: Task, place: Place, buffer: int, size: int) -> int:
     return _give(task, b"".join(name + b"\0" for name in place.listxattr()), buffer, size)
 
 
-def _remove(task: Task, place: Place, name: int) -> int:
-    place.removexattr(_name(task, name))
+def _remove(task: Task, find: Find, name: int) -> int:
+    text = _name(task, name)
+    find().removexattr(text)
     return 0
 
 
 @syscall
 def getxattr(task: Task, path: Path, name: Str, value: OutBuf, size: Size) -> int:
     """getxattr(2): an extended attribute of a file."""
-    return _get(task, place_at(task, AT_FDCWD, path), name, value, size)
+    return _get(task, lambda: place_at(task, AT_FDCWD, path), name, value, size)
 
 
 @syscall
 def lgetxattr(task: Task, path: Path, name: Str, value: OutBuf, size: Size) -> int:
     """getxattr(2): of a file or symbolic link."""
-    return _get(task, place_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), name, value, size)
+    return _get(task, lambda: place_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), name, value, size)
 
 
 @syscall
 def fgetxattr(task: Task, fd: Fd, name: Str, value: OutBuf, size: Size) -> int:
     """getxattr(2): of an open file."""
-    return _get(task, file_of(task, fd).place(), name, value, size)
+    return _get(task, lambda: file_of(task, fd).place(), name, value, size)
 
 
 @syscall
 def setxattr(task: Task, path: Path, name: Str, value: InBuf, size: Size, flags: XattrFlags) -> int:
     """setxattr(2): set an extended attribute of a file."""
-    return _set(task, place_at(task, AT_FDCWD, path), name, value, size, flags)
+    return _set(task, lambda: place_at(task, AT_FDCWD, path), name, value, size, flags)
 
 
 @syscall
 def lsetxattr(task: Task, path: Path, name: Str, value: InBuf, size: Size, flags: XattrFlags) -> int:
     """setxattr(2): of a file or symbolic link."""
-    return _set(task, place_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), name, value, size, flags)
+    return _set(task, lambda: place_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), name, value, size, flags)
 
 
 @syscall
 def fsetxattr(task: Task, fd: Fd, name: Str, value: InBuf, size: Size, flags: XattrFlags) -> int:
     """setxattr(2): of an open file."""
-    return _set(task, file_of(task, fd).place(), name, value, size, flags)
+    return _set(task, lambda: file_of(task, fd).place(), name, value, size, flags)
 
 
 @syscall
@@ -116,16 +124,16 @@ def flistxattr(task: Task, fd: Fd, list: OutBuf, size: Size) -> int:
 @syscall
 def removexattr(task: Task, path: Path, name: Str) -> int:
     """removexattr(2): remove an extended attribute of a file."""
-    return _remove(task, place_at(task, AT_FDCWD, path), name)
+    return _remove(task, lambda: place_at(task, AT_FDCWD, path), name)
 
 
 @syscall
 def lremovexattr(task: Task, path: Path, name: Str) -> int:
     """removexattr(2): of a file or symbolic link."""
-    return _remove(task, place_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), name)
+    return _remove(task, lambda: place_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), name)
 
 
 @syscall
 def fremovexattr(task: Task, fd: Fd, name: Str) -> int:
     """removexattr(2): of an open file."""
-    return _remove(task, file_of(task, fd).place(), name)
+    return _remove(task, lambda: file_of(task, fd).place(), name)

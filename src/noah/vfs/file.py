@@ -32,6 +32,8 @@ class OpenFile:
     __slots__ = ("flags", "refs")
 
     poll_fd = -1
+    has_positions = False
+    """Whether pread(2) and pwrite(2) make sense; else they are ESPIPE."""
 
     def __init__(self, flags: int) -> None:
         self.flags = flags

@@ -50,7 +50,9 @@ class FsContext:
         return other
 
     def start(self, caller: Caller, dirfd: int, path: bytes) -> Directory:
-        """Where the walk of a path begins. EBADF, ENOTDIR for a dirfd that is no directory."""
+        """Where the walk of a path begins. ENOENT for an empty one; EBADF, ENOTDIR for a dirfd that is no directory."""
+        if not path:
+            raise LinuxError(ENOENT)
         if path.startswith(b"/"):
             return self.root
         if dirfd == AT_FDCWD:
@@ -63,8 +65,6 @@ class FsContext:
         resolve: RESOLVE_* (openat2(2)).
         """
         start = self.start(caller, dirfd, path)
-        if not path:
-            raise LinuxError(ENOENT)
         if not resolve:
             place = start.shortcut(self, path, follow=follow)
             if place is not None:
@@ -74,8 +74,6 @@ class FsContext:
     def parent(self, caller: Caller, dirfd: int, path: bytes) -> Place:
         """A name to be made, removed or renamed: the last symbolic link is never followed, not even before a `/`."""
         start = self.start(caller, dirfd, path)
-        if not path:
-            raise LinuxError(ENOENT)
         place = start.shortcut(self, path, follow=False)
         if place is not None:
             return place
@@ -91,9 +89,7 @@ class FsContext:
         """open(2) without a descriptor. mode: with O_CREAT or O_TMPFILE, umask not yet applied."""
         mode &= 0o7777 & ~self.umask
         follow = not flags & O_NOFOLLOW and flags & (O_CREAT | O_EXCL) != O_CREAT | O_EXCL
-        start = self.start(caller, dirfd, path)
-        if not path:
-            raise LinuxError(ENOENT)
+        start = self.start(caller, dirfd, path if not resolve & RESOLVE_IN_ROOT else path.lstrip(b"/") or b".")
         if not resolve:
             place = start.shortcut(self, path, follow=follow)
             if place is not None:

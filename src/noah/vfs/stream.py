@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EAGAIN, EBADF, EOPNOTSUPP, EPIPE, LinuxError
+from noah.abi.errno import EAGAIN, EBADF, ENODEV, EOPNOTSUPP, EPIPE, ESPIPE, LinuxError
 from noah.abi.fcntl import (
     O_ACCMODE,
     O_LARGEFILE,
@@ -20,6 +20,7 @@ from noah.abi.fcntl import (
 from noah.abi.ioctl import FIONREAD
 from noah.abi.poll import POLLIN, POLLOUT
 from noah.abi.signal import SIGPIPE
+from noah.abi.stat import S_IFIFO, S_IFMT
 from noah.vfs.handle import Handle, HostFile, HostTree
 from noah.vfs.hostioctl import host_ioctl
 
@@ -123,6 +124,9 @@ class StreamFile(HostFile):
                 if error.errno != EAGAIN or self.is_nonblocking():
                     raise
 
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        raise LinuxError(ESPIPE if self.stat().mode & S_IFMT == S_IFIFO else ENODEV)
+
     def get_flags(self) -> int:
         return self.files.get_flags(self.fd) | self.flags & O_LARGEFILE
 
@@ -141,6 +145,8 @@ class DeviceFile(StreamFile):
     """A character device other than a terminal: some have positions, some can be mapped."""
 
     __slots__ = ()
+
+    has_positions = True
 
     def _wait(self, caller: Caller, events: int) -> None:
         """Wait until the host says that the file is ready. ERESTARTSYS when a signal comes."""
