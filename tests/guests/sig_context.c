@@ -80,6 +80,31 @@ CASE(swapcontext) {
     say("%ld", switched);
 }
 
+static volatile long interrupted;
+static void tick(int number UNUSED, siginfo_t *info UNUSED, void *context UNUSED) {
+    volatile double work = 2;
+    for (int i = 0; i < 50; i++) work *= 1.1;
+    interrupted++;
+}
+
+CASE(computation_interrupted) {
+    /* The result of pure computation is the same however often handlers run in the middle of it. */
+    struct { struct timeval interval, value; } often = {{0, 1000}, {0, 1000}};
+    handle(SIGALRM, tick, SA_RESTART);
+    NEED(syscall(SYS_setitimer, 0, &often, NULL));
+    double sum = 0;
+    uint64_t hash = 1469598103934665603u;
+    for (long i = 0; i < 3000000; i++) {
+        sum += 1.0 / (double)(i + 1);
+        hash = (hash ^ (uint64_t)i) * 1099511628211u;
+    }
+    often.interval.tv_usec = often.value.tv_usec = 0;
+    NEED(syscall(SYS_setitimer, 0, &often, NULL));
+    while (!interrupted) raise(SIGALRM);
+    say("%.9f %llx", sum, (unsigned long long)hash);
+    signal(SIGALRM, SIG_DFL);
+}
+
 #ifdef __x86_64__
 #include <immintrin.h>
 
@@ -258,30 +283,5 @@ __attribute__((target("avx"))) static bool wide_kept(void) {
 CASE(x86_wide_vectors) {
     BOOL("kept where there are any", !__builtin_cpu_supports("avx") || wide_kept());
     IN_CHILD("child") BOOL("after fork", !__builtin_cpu_supports("avx") || wide_kept());
-}
-
-static volatile long interrupted;
-static void tick(int number UNUSED, siginfo_t *info UNUSED, void *context UNUSED) {
-    volatile double work = 2;
-    for (int i = 0; i < 50; i++) work *= 1.1;
-    interrupted++;
-}
-
-CASE(x86_computation_interrupted) {
-    /* The result of pure computation is the same however often handlers run in the middle of it. */
-    struct { struct timeval interval, value; } often = {{0, 1000}, {0, 1000}};
-    handle(SIGALRM, tick, SA_RESTART);
-    NEED(syscall(SYS_setitimer, 0, &often, NULL));
-    double sum = 0;
-    uint64_t hash = 1469598103934665603u;
-    for (long i = 0; i < 3000000; i++) {
-        sum += 1.0 / (double)(i + 1);
-        hash = (hash ^ (uint64_t)i) * 1099511628211u;
-    }
-    often.interval.tv_usec = often.value.tv_usec = 0;
-    NEED(syscall(SYS_setitimer, 0, &often, NULL));
-    while (!interrupted) raise(SIGALRM);
-    say("%.9f %llx", sum, (unsigned long long)hash);
-    signal(SIGALRM, SIG_DFL);
 }
 #endif
