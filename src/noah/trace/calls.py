@@ -184,8 +184,18 @@ def _fcntl_result(call: Call) -> str:
     return str(result)
 
 
+def _left(call: Call, index: int, form: str) -> str:
+    """How much of the timeout is left: these calls change it."""
+    if not call.values[index]:
+        return ""
+    return f", left {show_for(form)(call, index)}"
+
+
 def _poll_result(call: Call) -> str:
-    return f"{call.result}" if call.result else "0 (Timeout)"
+    if not call.result:
+        return "0 (Timeout)"
+    left = _left(call, 2, "struct:timespec") if call.declaration.name == "ppoll" else ""
+    return f"{call.result} ({show_for('struct:pollfd[]')(call, 0)}{left})"
 
 
 def _select_result(call: Call) -> str:
@@ -197,7 +207,8 @@ def _select_result(call: Call) -> str:
             found = fd_set(call.mem, call.values[index], call.values[0])
             if found != "[]":
                 parts.append(f"{name} {found}")
-    return f"{call.result} ({', '.join(parts)})"
+    form = "struct:timeval" if call.declaration.name == "select" else "struct:timespec"
+    return f"{call.result} ({', '.join(parts)}{_left(call, 4, form)})"
 
 
 OWN_RESULTS: Final[dict[str, Callable[[Call], str]]] = {
@@ -213,3 +224,6 @@ OWN_RESULTS: Final[dict[str, Callable[[Call], str]]] = {
     "pselect6": _select_result,
 }
 """By name; the others are decimal numbers."""
+
+TOLD_BY_RESULT: Final = frozenset({"poll", "ppoll", "select", "pselect6"})
+"""Calls whose result says how they changed their arguments."""

@@ -10,7 +10,7 @@ from noah.abi.poll import POLLOUT
 from noah.trace.errors import TEXTS
 
 if TYPE_CHECKING:
-    from noah.host.api import Host
+    from noah.kernel.task import Process
 
 _STDERR: Final = 2
 _AGAIN: Final = (EAGAIN, EINTR)
@@ -25,15 +25,16 @@ class Output:
 
     __slots__ = ("_fd", "_host", "name")
 
-    def __init__(self, host: Host, path: bytes | None) -> None:
+    def __init__(self, process: Process, path: bytes | None) -> None:
         """Without a path: stderr as it is now, whatever the program does with its own. Raises TraceError."""
-        self._host = host
+        self._host = host = process.host
+        mode = 0o666 & ~process.fs.umask  # the host's own umask is 0: see noah.api
         self.name = "stderr" if path is None else path.decode("utf-8", "backslashreplace")
         try:
             if path is None:
                 self._fd = host.files.dup(_STDERR, 3)
             else:
-                self._fd = host.files.openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o666)
+                self._fd = host.files.openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, mode)
         except LinuxError as error:
             raise TraceError(f"trace file {self.name}: {_reason(error)}") from None
 

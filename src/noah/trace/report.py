@@ -32,7 +32,7 @@ class Missed:
         """What marks the lines of this run in the file; empty until something is missing, or of_one_run()."""
 
     def __call__(self, process: Process, what: str) -> None:
-        program = process.comm.decode("utf-8", "backslashreplace").replace("\t", " ") or "?"
+        program = " ".join(process.comm.decode("utf-8", "backslashreplace").split()) or "?"
         if self._errors is not None:
             self._errors.write(f"noah: {program} asked for {what}, which Noah does not have\n")
         state.append(process.host, MISSING, f"{self.run}\t{program}\t{what}\n")
@@ -51,7 +51,7 @@ class OneRun:
         self._missed = missed
 
     def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
-        output, first = Output(process.host, None), process.pid  # the program may close its own stderr
+        output, first = Output(process, None), process.pid  # the program may close its own stderr
         mark = self._missed.run = f"{first}.{process.host.clock.clock_gettime(0)}"
 
         def list_them(how: ProcessExit) -> None:

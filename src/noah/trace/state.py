@@ -66,7 +66,7 @@ def read(host: Host, name: bytes) -> list[str]:
             data += chunk
     finally:
         host.files.close_quietly(fd)
-    return data.decode("utf-8", "backslashreplace").splitlines()
+    return data.decode("utf-8", "backslashreplace").split("\n")[:-1]
 
 
 def clear(host: Host, name: bytes) -> None:

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import ERESTART_RESTARTBLOCK, LinuxError
-from noah.abi.kinds import INOUT, OUT
+from noah.abi.kinds import IN, INOUT, OUT
 from noah.abi.names import sigset
 from noah.kernel.control import NoReturn, ProcessExit
 from noah.syscalls.registry import DECLARATIONS, NUMBERS, Declaration, Stub
 from noah.trace.arguments import show_for
 from noah.trace.call import Call, Show
-from noah.trace.calls import FILLED_IN, OWN_ARGUMENTS, OWN_RESULTS
+from noah.trace.calls import FILLED_IN, OWN_ARGUMENTS, OWN_RESULTS, TOLD_BY_RESULT
 from noah.trace.errors import failure
 from noah.trace.output import Output, TraceError
 from noah.trace.signals import end_line, signal_line
@@ -47,7 +48,7 @@ class Strace:
 
     def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
         """Open the output and wrap a dispatch table. Raises TraceError."""
-        self._output = Output(process.host, self._path)
+        self._output = Output(process, self._path)
         process.signals.on_deliver = self._signal
         process.at_exit = lambda how: self._line(process, end_line(how.status, how.signal))
         traced: list[Stub] = []
@@ -131,7 +132,8 @@ class Printer:
             self._result = OWN_RESULTS.get(declaration.name)
             for index, (_, kind) in enumerate(declaration.parameters):
                 show = OWN_ARGUMENTS.get((declaration.name, index)) or show_for(kind.show, kind.name)
-                self._shows.append((show, OUT if (declaration.name, index) in FILLED_IN else kind.direction))
+                way = OUT if (declaration.name, index) in FILLED_IN else kind.direction
+                self._shows.append((show, IN if way == INOUT and declaration.name in TOLD_BY_RESULT else way))
 
     def enter(self, task: Task, registers: tuple[int, ...]) -> tuple[Call | None, list[str | None]]:
         """What is known before the call; the arguments that it fills in are None."""
@@ -155,7 +157,9 @@ class Printer:
         return ", ".join(text for text in before if text is not None)
 
     def result(self, call: Call | None, result: int) -> str:
-        return self._result(call) if self._result is not None and call is not None else str(result)
+        if self._result is None or call is None:
+            return str(result)
+        return _careful(call, partial(self._result, call), str(result)) or ""
 
 
 def _returned(task: Task) -> str:
@@ -165,11 +169,15 @@ def _returned(task: Task) -> str:
 
 
 def _text(show: Show, call: Call, index: int) -> str | None:
-    """One argument. A mistake of the tracer is reported and changes nothing for the program."""
+    return _careful(call, partial(show, call, index), hex(call.values[index]))
+
+
+def _careful(call: Call, form: Callable[[], str | None], otherwise: str) -> str | None:
+    """Write a part. Memory may be missing; a mistake of the tracer is reported and changes nothing for the program."""
     try:
-        return show(call, index)
+        return form()
     except LinuxError:
-        return hex(call.values[index])
+        return otherwise
     except Exception:
         call.task.process.on_bug(f"noah: internal error in the tracer:\n{traceback.format_exc()}")
-        return hex(call.values[index])
+        return otherwise

@@ -39,7 +39,7 @@ class Summary:
     def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
         """Open the output and wrap a dispatch table. Raises TraceError."""
         host = process.host
-        self._output = Output(host, self._path)
+        self._output = Output(process, self._path)
         try:
             self._file = host.files.memfd_create(b"noah-counts")
         except LinuxError as error:
