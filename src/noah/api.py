@@ -152,7 +152,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process.futexes = Futexes()
     process.vdso = vdso_for(machine)
     process.on_bug = default_bug_report
-    process.box.add(process.pid)
+    process.box.add(process.pid, process.creds)
     vcpu = machine.new_vcpu()
     task = Task(process, vcpu)
     process.tasks.append(task)

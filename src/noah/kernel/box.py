@@ -1,8 +1,8 @@
 """The box: the guest processes that see each other.
 
-All of them descend from one host process, so a piece of shared memory inherited over fork is registry enough: a byte for
-each possible process id. It needs no file, no lock (every process writes its own byte or its child's) and is gone with
-the last process.
+All of them descend from one host process, so a piece of shared memory inherited over fork is registry enough: a record
+for each possible process id. It needs no file, no lock (every process writes its own record or its child's) and is gone
+with the last process.
 """
 
 from __future__ import annotations
@@ -10,24 +10,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from noah.abi.capability import CAP_KILL
 from noah.abi.errno import LinuxError
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
+from noah.vfs.credentials import Credentials
 
-_SCAN: Final = 1 << 16
+_BLOCK: Final = 4096  # process ids that are looked at together
+_RECORD: Final = 4  # words: uid, euid, suid, whether it has executed a program
+_EXECUTED: Final = 3
 
 
 class Box:
-    """Process ids of one `noah run` and everything that it started."""
+    """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_host", "_members")
+    __slots__ = ("_blocks", "_host", "_members", "_records")
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._members = host.mem.shared(PID_MAX_LIMIT)
+        shared = host.mem.shared(PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK)
+        self._members = shared[:PID_MAX_LIMIT]
+        self._blocks = shared[PID_MAX_LIMIT:]  # which parts of _members are worth a look
+        self._records = memoryview(host.mem.shared(PID_MAX_LIMIT * _RECORD * 4)).cast("I")
 
-    def add(self, pid: int) -> None:
-        self._members[pid] = 1
+    def add(self, pid: int, creds: Credentials) -> None:
+        """A process that has just been forked."""
+        self._records[pid * _RECORD + _EXECUTED] = 0
+        self.note_users(pid, creds)
+        self._members[pid] = self._blocks[pid // _BLOCK] = 1
 
     def remove(self, pid: int) -> None:
         """The process was reaped by its parent."""
@@ -38,8 +48,10 @@ class Box:
 
     def members(self) -> Iterator[int]:
         """Every process of the box that still exists; entries of processes that others reaped are dropped."""
-        for start in range(0, PID_MAX_LIMIT, _SCAN):
-            block = bytes(self._members[start : start + _SCAN])
+        for start in range(0, PID_MAX_LIMIT, _BLOCK):
+            if not self._blocks[start // _BLOCK]:
+                continue
+            block = bytes(self._members[start : start + _BLOCK])
             at = block.find(1)
             while at >= 0:
                 pid = start + at
@@ -50,14 +62,36 @@ class Box:
                     self._members[pid] = 0
                 at = block.find(1, at + 1)
 
-    def group_contains(self, pgid: int) -> bool:
-        """Whether a process group holds a process of the box."""
-        if self.contains(pgid):
-            return True
+    def group(self, pgid: int) -> list[int]:
+        """The processes of the box in a process group: others may be in it as well, and are not the guest's."""
+        found = []
         for pid in self.members():
             try:
                 if self._host.procs.getpgid(pid) == pgid:
-                    return True
+                    found.append(pid)
             except LinuxError:
                 continue
-        return False
+        return found
+
+    # -- what a process tells the others
+
+    def note_users(self, pid: int, creds: Credentials) -> None:
+        at = pid * _RECORD
+        self._records[at], self._records[at + 1], self._records[at + 2] = creds.uid, creds.euid, creds.suid
+
+    def users(self, pid: int) -> tuple[int, int, int]:
+        """Real, effective and saved user id of a member."""
+        at = pid * _RECORD
+        return self._records[at], self._records[at + 1], self._records[at + 2]
+
+    def note_exec(self, pid: int) -> None:
+        self._records[pid * _RECORD + _EXECUTED] = 1
+
+    def has_executed(self, pid: int) -> bool:
+        """Whether a member has called execve(2) since it was forked."""
+        return self._records[pid * _RECORD + _EXECUTED] != 0
+
+    def may_signal(self, creds: Credentials, pid: int) -> bool:
+        """Whether somebody may signal a member (kill_ok_by_cred())."""
+        uid, _, suid = self.users(pid)
+        return creds.euid in (uid, suid) or creds.uid in (uid, suid) or creds.capable(CAP_KILL)

@@ -1,8 +1,9 @@
 """fork(2) and vfork(2): a guest child is a host child with a virtual machine of its own over the same, copied memory.
 
-A vfork child shares its parent's memory until it executes a program or exits. Here it is a copy as well; the pages that
-it wrote (by the dirty bits of its own page tables, and by Noah's writes for it) are sent back through a pipe on which the
-suspended parent waits: what the parent sees then is what sharing would have shown. posix_spawn(3) relies on it.
+A vfork child shares its parent's memory until it executes a program or exits. Here it is a copy as well; the pages
+that it wrote (by the dirty bits of its own page tables, and by Noah's writes for it) are sent back through a pipe on
+which the suspended parent waits: what the parent sees then is what sharing would have shown. posix_spawn(3) relies on
+it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from noah.abi.sched import SCHED_OTHER, SCHED_RESET_ON_FORK
 from noah.host.api import Files
 from noah.kernel.futex import Futexes
 from noah.kernel.task import Task
@@ -30,7 +32,7 @@ def fork(task: Task, *, share_until_exec: bool = False) -> int:
     process.before_fork()
     pid = host.procs.fork()
     if pid:
-        process.box.add(pid)
+        process.box.add(pid, task.creds)
         if ends is not None:
             host.files.close(ends[1])
             _take_back(task, ends[0])
@@ -39,7 +41,11 @@ def fork(task: Task, *, share_until_exec: bool = False) -> int:
     parent = process.pid
     process.pid = task.pid = task.tid = host.procs.getpid()
     process.parent_pid = parent
-    process.box.add(process.pid)
+    process.subreaper = False
+    task.pdeathsig = 0
+    if process.policy & SCHED_RESET_ON_FORK:
+        process.policy = SCHED_OTHER
+    process.box.add(process.pid, task.creds)
     process.tasks[:] = [task]
     process.threads = None
     process.futexes = Futexes()

@@ -72,7 +72,7 @@ class Process:
         "futexes",
         "host",
         "host_faults",
-        "keep_caps",
+        "ioprio",
         "machine",
         "missing",
         "no_new_privs",
@@ -80,6 +80,7 @@ class Process:
         "parent_pid",
         "personality",
         "pid",
+        "policy",
         "rlimits",
         "run_task",
         "signals",
@@ -123,9 +124,10 @@ class Process:
         self.personality = 0
         self.dumpable = 1
         self.no_new_privs = False
-        self.keep_caps = False
         self.subreaper = False
         self.timer_slack = 50_000  # ns
+        self.policy = 0  # SCHED_*, with SCHED_RESET_ON_FORK
+        self.ioprio = 0  # ioprio_set(2)
         self.vfork_done: SharedUntilExec | None = None
         """In the child of a vfork: what lets the parent go on; called once, by execve or exit."""
         self.vdso: Vdso | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EACCES, EBUSY, EFAULT, EINVAL, ENOMEM, LinuxError
+from noah.abi.errno import EACCES, EBADF, EBUSY, EFAULT, EINVAL, ENOMEM, LinuxError
 from noah.abi.mman import (
     MADV_COLD,
     MADV_DODUMP,
@@ -141,6 +141,27 @@ def _remove(space: AddressSpace, vma: Vma, start: int, end: int) -> None:
             space.host.mem.madvise(space.arena.address + at, end - start, MADV_REMOVE)
         except LinuxError:  # a host that cannot: zeroes are what can be seen of it
             space.arena.view[at : at + end - start] = bytes(end - start)
+
+
+def name_anonymous(space: AddressSpace, address: int, length: int, name: bytes) -> None:
+    """prctl(2) PR_SET_VMA_ANON_NAME: what /proc/self/maps calls private anonymous memory; b"" takes a name away."""
+    end = address + page_align(length)
+    if address & (PAGE - 1) or length and end == address or end >= 1 << 64:
+        raise LinuxError(EINVAL)
+    at = address
+    for vma in space.vmas.overlapping(address, end):
+        if vma.start > at:
+            break
+        start, at = max(vma.start, address), min(vma.end, end)
+        if vma.file is not None:
+            raise LinuxError(EBADF)
+        if not vma.name or vma.name.startswith(b"[anon:"):
+            space.check_count(space.vmas.splits(start, at))
+            for piece in space.vmas.cut(start, at):
+                piece.name = name
+                space.vmas.insert(piece)
+    if at < end:
+        raise LinuxError(ENOMEM)
 
 
 # -- populate

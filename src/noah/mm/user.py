@@ -176,6 +176,15 @@ class UserMemory:
             address += len(data)
         raise LinuxError(ENAMETOOLONG)
 
+    def prefix(self, address: int, count: int) -> bytes:
+        """A string, cut off after `count` bytes (strncpy_from_user())."""
+        try:
+            return self.string(address, count)
+        except LinuxError as error:
+            if error.errno != ENAMETOOLONG:
+                raise
+            return self.read(address, count)
+
     def read_u32(self, address: int) -> int:
         return int(_U32.unpack(self.read(address, 4))[0])
 

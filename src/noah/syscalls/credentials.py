@@ -5,17 +5,25 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from noah.abi.capability import CAP_LAST_CAP
-from noah.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, LinuxError
+from noah.abi.capability import (
+    CAP_FULL_SET,
+    CAP_SETGID,
+    CAP_SETPCAP,
+    CAP_SETUID,
+    LINUX_CAPABILITY_VERSION_1,
+    LINUX_CAPABILITY_VERSION_2,
+    LINUX_CAPABILITY_VERSION_3,
+)
+from noah.abi.errno import EINVAL, EPERM, ESRCH, LinuxError
 from noah.abi.kinds import Addr, CapDataOutPtr, CapDataPtr, CapHeaderPtr, Gid, Int, Pid, Uid, UidListPtr
 from noah.abi.limits import NGROUPS_MAX
 from noah.kernel.task import Task
 from noah.syscalls.registry import syscall
+from noah.vfs.credentials import Credentials
 
 _KEEP: Final = 0xFFFFFFFF  # (uid_t)-1: leave as it is
-_VERSIONS: Final = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}  # capget(2): words of each set
-_LATEST: Final = 0x20080522
-_ALL: Final = (1 << (CAP_LAST_CAP + 1)) - 1
+_VERSIONS: Final = {LINUX_CAPABILITY_VERSION_1: 1, LINUX_CAPABILITY_VERSION_2: 2, LINUX_CAPABILITY_VERSION_3: 2}
+"""Words of each set, by the version in capget(2)'s header."""
 
 
 @syscall
@@ -60,18 +68,29 @@ def getresgid(task: Task, rgid: Addr, egid: Addr, sgid: Addr) -> int:
     return 0
 
 
-def _set_user(task: Task, real: int, effective: int, saved: int) -> None:
+def _set_users(task: Task, real: int, effective: int, saved: int) -> None:
     creds = task.creds
-    if (creds.uid, creds.euid) != (real, effective):
-        task.process.dumpable = 0
-    creds.uid, creds.euid, creds.suid = real, effective, saved
-    creds.fsuid = effective
+    before = creds.euid, creds.fsuid
+    creds.set_users(real, effective, saved)
+    task.process.box.note_users(task.pid, creds)
+    if (creds.euid, creds.fsuid) != before:
+        _on_change(task)
 
 
-def _set_group(task: Task, real: int, effective: int, saved: int) -> None:
+def _set_groups(task: Task, real: int, effective: int, saved: int) -> None:
     creds = task.creds
-    creds.gid, creds.egid, creds.sgid = real, effective, saved
-    creds.fsgid = effective
+    before = creds.egid, creds.fsgid
+    creds.set_groups(real, effective, saved)
+    if (creds.egid, creds.fsgid) != before:
+        _on_change(task)
+
+
+def _on_change(task: Task) -> None:
+    """commit_creds(): who has become another is not to be looked into, and forgets PR_SET_PDEATHSIG."""
+    task.process.dumpable = 0
+    if task.pdeathsig:
+        task.pdeathsig = 0
+        task.host.procs.set_pdeathsig(0)
 
 
 @syscall
@@ -80,10 +99,10 @@ def setuid(task: Task, uid: Uid) -> int:
     creds = task.creds
     if uid == _KEEP:
         raise LinuxError(EINVAL)
-    if creds.privileged:
-        _set_user(task, uid, uid, uid)
+    if creds.capable(CAP_SETUID):
+        _set_users(task, uid, uid, uid)
     elif uid in (creds.uid, creds.suid):
-        _set_user(task, creds.uid, uid, creds.suid)
+        _set_users(task, creds.uid, uid, creds.suid)
     else:
         raise LinuxError(EPERM)
     return 0
@@ -95,10 +114,10 @@ def setgid(task: Task, gid: Gid) -> int:
     creds = task.creds
     if gid == _KEEP:
         raise LinuxError(EINVAL)
-    if creds.privileged:
-        _set_group(task, gid, gid, gid)
+    if creds.capable(CAP_SETGID):
+        _set_groups(task, gid, gid, gid)
     elif gid in (creds.gid, creds.sgid):
-        _set_group(task, creds.gid, gid, creds.sgid)
+        _set_groups(task, creds.gid, gid, creds.sgid)
     else:
         raise LinuxError(EPERM)
     return 0
@@ -108,14 +127,14 @@ def setgid(task: Task, gid: Gid) -> int:
 def setreuid(task: Task, ruid: Uid, euid: Uid) -> int:
     """setreuid(2): real and effective user id."""
     creds = task.creds
-    if not creds.privileged and (
+    if not creds.capable(CAP_SETUID) and (
         ruid not in (_KEEP, creds.uid, creds.euid) or euid not in (_KEEP, creds.uid, creds.euid, creds.suid)
     ):
         raise LinuxError(EPERM)
     real = creds.uid if ruid == _KEEP else ruid
     effective = creds.euid if euid == _KEEP else euid
     saved = effective if ruid != _KEEP or (euid != _KEEP and euid != creds.uid) else creds.suid
-    _set_user(task, real, effective, saved)
+    _set_users(task, real, effective, saved)
     return 0
 
 
@@ -123,14 +142,14 @@ def setreuid(task: Task, ruid: Uid, euid: Uid) -> int:
 def setregid(task: Task, rgid: Gid, egid: Gid) -> int:
     """setregid(2): real and effective group id."""
     creds = task.creds
-    if not creds.privileged and (
+    if not creds.capable(CAP_SETGID) and (
         rgid not in (_KEEP, creds.gid, creds.egid) or egid not in (_KEEP, creds.gid, creds.egid, creds.sgid)
     ):
         raise LinuxError(EPERM)
     real = creds.gid if rgid == _KEEP else rgid
     effective = creds.egid if egid == _KEEP else egid
     saved = effective if rgid != _KEEP or (egid != _KEEP and egid != creds.gid) else creds.sgid
-    _set_group(task, real, effective, saved)
+    _set_groups(task, real, effective, saved)
     return 0
 
 
@@ -138,9 +157,9 @@ def setregid(task: Task, rgid: Gid, egid: Gid) -> int:
 def setresuid(task: Task, ruid: Uid, euid: Uid, suid: Uid) -> int:
     """setresuid(2): the three user ids."""
     creds = task.creds
-    if not creds.privileged and not {ruid, euid, suid} <= {_KEEP, creds.uid, creds.euid, creds.suid}:
+    if not creds.capable(CAP_SETUID) and not {ruid, euid, suid} <= {_KEEP, creds.uid, creds.euid, creds.suid}:
         raise LinuxError(EPERM)
-    _set_user(
+    _set_users(
         task,
         creds.uid if ruid == _KEEP else ruid,
         creds.euid if euid == _KEEP else euid,
@@ -153,9 +172,9 @@ def setresuid(task: Task, ruid: Uid, euid: Uid, suid: Uid) -> int:
 def setresgid(task: Task, rgid: Gid, egid: Gid, sgid: Gid) -> int:
     """setresgid(2): the three group ids."""
     creds = task.creds
-    if not creds.privileged and not {rgid, egid, sgid} <= {_KEEP, creds.gid, creds.egid, creds.sgid}:
+    if not creds.capable(CAP_SETGID) and not {rgid, egid, sgid} <= {_KEEP, creds.gid, creds.egid, creds.sgid}:
         raise LinuxError(EPERM)
-    _set_group(
+    _set_groups(
         task,
         creds.gid if rgid == _KEEP else rgid,
         creds.egid if egid == _KEEP else egid,
@@ -169,8 +188,10 @@ def setfsuid(task: Task, uid: Uid) -> int:
     """setfsuid(2): the user id for file access; answers the old one whatever happens."""
     creds = task.creds
     old = creds.fsuid
-    if uid != _KEEP and (creds.privileged or uid in (creds.uid, creds.euid, creds.suid, creds.fsuid)):
-        creds.fsuid = uid
+    if uid != _KEEP and (creds.capable(CAP_SETUID) or uid in (creds.uid, creds.euid, creds.suid, creds.fsuid)):
+        creds.set_fs_user(uid)
+        if uid != old:
+            _on_change(task)
     return old
 
 
@@ -179,8 +200,10 @@ def setfsgid(task: Task, gid: Gid) -> int:
     """setfsgid(2): the group id for file access; answers the old one whatever happens."""
     creds = task.creds
     old = creds.fsgid
-    if gid != _KEEP and (creds.privileged or gid in (creds.gid, creds.egid, creds.sgid, creds.fsgid)):
+    if gid != _KEEP and (creds.capable(CAP_SETGID) or gid in (creds.gid, creds.egid, creds.sgid, creds.fsgid)):
         creds.fsgid = gid
+        if gid != old:
+            _on_change(task)
     return old
 
 
@@ -200,7 +223,7 @@ def getgroups(task: Task, size: Int, list_: UidListPtr) -> int:
 @syscall
 def setgroups(task: Task, size: Int, list_: UidListPtr) -> int:
     """setgroups(2): set the supplementary groups."""
-    if not task.creds.privileged:
+    if not task.creds.capable(CAP_SETGID):
         raise LinuxError(EPERM)
     if not 0 <= size <= NGROUPS_MAX:
         raise LinuxError(EINVAL)
@@ -210,18 +233,17 @@ def setgroups(task: Task, size: Int, list_: UidListPtr) -> int:
 
 def _cap_header(task: Task, header: int) -> tuple[int, int]:
     """(words of a set, pid); an unknown version is answered with the latest one."""
-    raw = task.mem.read(header, 8)
-    version, pid = struct.unpack("<Ii", raw)
+    version = task.mem.read_u32(header)
     words = _VERSIONS.get(version)
     if words is None:
-        task.mem.write_u32(header, _LATEST)
+        task.mem.write_u32(header, LINUX_CAPABILITY_VERSION_3)
         raise LinuxError(EINVAL)
-    return words, pid
+    return words, task.mem.read_s32(header + 4)
 
 
-@syscall
+@syscall(partial="another process of the box is taken for what the caller is")
 def capget(task: Task, header: CapHeaderPtr, data: CapDataOutPtr) -> int:
-    """capget(2): root has every capability, others none."""
+    """capget(2): the three sets of capabilities."""
     try:
         words, pid = _cap_header(task, header)
     except LinuxError as error:
@@ -233,36 +255,46 @@ def capget(task: Task, header: CapHeaderPtr, data: CapDataOutPtr) -> int:
     if pid and pid != task.pid and not task.process.box.contains(pid):
         raise LinuxError(ESRCH)
     if not data:
-        raise LinuxError(EFAULT)
-    have = _ALL if task.creds.privileged else 0
-    permitted = _ALL if 0 in (task.creds.uid, task.creds.euid, task.creds.suid) else 0
-    for word in range(words):
-        task.mem.write(
-            data + 12 * word,
-            struct.pack("<III", have >> 32 * word & 0xFFFFFFFF, permitted >> 32 * word & 0xFFFFFFFF, 0),
-        )
+        return 0
+    creds = task.creds
+    raw = b"".join(
+        struct.pack("<III", *(value >> 32 * word & 0xFFFFFFFF for value in _sets(creds))) for word in range(words)
+    )
+    task.mem.write(data, raw)
     return 0
 
 
-@syscall(partial="sets are checked, not kept: what root gives up it still has")
+def _sets(creds: Credentials) -> tuple[int, int, int]:
+    return creds.effective, creds.permitted, creds.inheritable
+
+
+@syscall
 def capset(task: Task, header: CapHeaderPtr, data: CapDataPtr) -> int:
-    """capset(2): set capabilities."""
+    """capset(2): set the capabilities of the calling thread."""
     words, pid = _cap_header(task, header)
     if pid not in (0, task.pid):
         raise LinuxError(EPERM)
-    raw = task.mem.read(data, 12 * words)
-    wanted = 0
-    for word, (effective, permitted, _inheritable) in enumerate(struct.iter_unpack("<III", raw)):
-        wanted |= (effective | permitted) << 32 * word
-    if wanted and not task.creds.privileged:
+    effective = permitted = inheritable = 0
+    for word, values in enumerate(struct.iter_unpack("<III", task.mem.read(data, 12 * words))):
+        effective |= values[0] << 32 * word
+        permitted |= values[1] << 32 * word
+        inheritable |= values[2] << 32 * word
+    effective, permitted, inheritable = (value & CAP_FULL_SET for value in (effective, permitted, inheritable))
+    creds = task.creds
+    # cap_capset()
+    if not creds.capable(CAP_SETPCAP) and inheritable & ~(creds.inheritable | creds.permitted):
         raise LinuxError(EPERM)
+    if inheritable & ~(creds.inheritable | creds.bounding) or permitted & ~creds.permitted or effective & ~permitted:
+        raise LinuxError(EPERM)
+    creds.set_capabilities(effective, permitted, inheritable)
     return 0
 
 
 def check_pid(task: Task, pid: Pid) -> int:
-    """A pid argument that names the caller (0) or a process of the box; ESRCH otherwise."""
+    """A pid argument that names the caller (0), one of its threads or a process of the box; ESRCH otherwise."""
     if pid < 0:
         raise LinuxError(EINVAL)
-    if pid and pid != task.pid and not task.process.box.contains(pid):
+    process = task.process
+    if pid and pid != task.pid and not process.box.contains(pid) and all(pid != own.tid for own in process.tasks):
         raise LinuxError(ESRCH)
     return pid

@@ -46,6 +46,7 @@ from noah.abi.signal import (
     SIG_BLOCK,
     SIG_SETMASK,
     SIG_UNBLOCK,
+    SIGCONT,
     SIGSET_SIZE,
     SS_AUTODISARM,
     UNBLOCKABLE,
@@ -111,6 +112,9 @@ def _send(task: Task, pid: int, info: Siginfo) -> None:
     if not process.box.contains(pid):
         raise LinuxError(ESRCH)
     _check(signo)
+    procs = task.host.procs
+    if not process.box.may_signal(task.creds, pid) and (signo != SIGCONT or procs.getsid(pid) != procs.getsid(0)):
+        raise LinuxError(EPERM)
     if info.code < 0 and info.code != SI_TKILL and signo:
         task.host.procs.sigqueue(pid, signo, info.value, info.code)
     else:

@@ -1,45 +1,32 @@
-"""The machine and the process' place in it: uname, limits, usage, scheduling, prctl."""
+"""The machine and the process' place in it: uname, limits, usage."""
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
-from noah.abi import arch_prctl as codes
-from noah.abi import prctl as options
-from noah.abi.capability import CAP_LAST_CAP
-from noah.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, LinuxError
+from noah.abi.errno import EINVAL, EPERM, ESRCH, LinuxError
 from noah.abi.kinds import (
     Addr,
-    ArchPrctlCode,
     GrndFlags,
     Int,
     MembarrierCmd,
     OutBuf,
     Pid,
-    PriorityWhich,
-    PrctlOption,
     ResourceId,
     RlimitOutPtr,
     RlimitPtr,
     RusagePtr,
     RusageWho,
-    SchedParamOutPtr,
-    SchedParamPtr,
-    SchedPolicy,
     Size,
     Str,
     SysinfoPtr,
-    TimespecOutPtr,
     UInt,
-    ULong,
     UtsnamePtr,
 )
 from noah.abi.limits import NR_OPEN
-from noah.abi.personality import QUERY
+from noah.abi.personality import PER_LINUX32, PER_MASK, QUERY, UNAME26
 from noah.abi.random import GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM
 from noah.abi.resource import (
-    RLIM_INFINITY,
     RLIM_NLIMITS,
     RLIMIT_AS,
     RLIMIT_CPU,
@@ -52,14 +39,14 @@ from noah.abi.resource import (
     RUSAGE_SELF,
     RUSAGE_THREAD,
 )
-from noah.abi.sched import SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RESET_ON_FORK, SCHED_RR
-from noah.abi.signal import NSIG
 from noah.abi.structs import Rlimit, Rusage, Sysinfo, Utsname
 from noah.kernel.task import Task
 from noah.syscalls.credentials import check_pid
 from noah.syscalls.registry import syscall
 
 RELEASE: Final = b"6.1.0-noah"
+RELEASE_26: Final = b"2.6.61-noah"  # for UNAME26: 60 + minor version (kernel/sys.c: override_release)
+_COMPAT_MACHINE: Final = {b"x86_64": b"i686", b"aarch64": b"armv8l"}
 VERSION: Final = b"#1 SMP PREEMPT_DYNAMIC Noah"
 
 
@@ -70,8 +57,12 @@ VERSION: Final = b"#1 SMP PREEMPT_DYNAMIC Noah"
 def uname(task: Task, buf: UtsnamePtr) -> int:
     """uname(2): name and version of the system."""
     node = task.host.procs.uname().nodename[:64]
+    persona = task.process.personality
     machine = task.process.arch.name.encode()
-    task.mem.write(buf, Utsname.struct.pack(b"Linux", node, RELEASE, VERSION, machine, b"(none)"))
+    if persona & PER_MASK == PER_LINUX32:
+        machine = _COMPAT_MACHINE[machine]
+    release = RELEASE_26 if persona & UNAME26 else RELEASE
+    task.mem.write(buf, Utsname.struct.pack(b"Linux", node, release, VERSION, machine, b"(none)"))
     return 0
 
 
@@ -102,23 +93,13 @@ def sysinfo(task: Task, info: SysinfoPtr) -> int:
 @syscall
 def getrandom(task: Task, buf: OutBuf, count: Size, flags: GrndFlags) -> int:
     """getrandom(2): random bytes."""
-    if flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) or flags & GRND_RANDOM and flags & GRND_INSECURE:
+    if flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) or (flags & GRND_RANDOM and flags & GRND_INSECURE):
         raise LinuxError(EINVAL)
     done = 0
     for view in task.mem.buffer(buf, min(count, 32 << 20), write=True):
         view[:] = task.host.rng.getrandom(len(view))
         done += len(view)
     return done
-
-
-@syscall
-def getcpu(task: Task, cpu: Addr, node: Addr, cache: Addr) -> int:
-    """getcpu(2): the CPU that the thread runs on."""
-    if cpu:
-        task.mem.write_u32(cpu, 0)
-    if node:
-        task.mem.write_u32(node, 0)
-    return 0
 
 
 @syscall
@@ -273,223 +254,4 @@ def getrusage(task: Task, who: RusageWho, usage: RusagePtr) -> int:
             *used[2:],
         ),
     )
-    return 0
-
-
-# -- priority and scheduling
-
-
-@syscall
-def getpriority(task: Task, which: PriorityWhich, who: Int) -> int:
-    """getpriority(2): 20 - nice, so that it is never negative."""
-    return 20 - task.host.procs.getpriority(which, who)
-
-
-@syscall
-def setpriority(task: Task, which: PriorityWhich, who: Int, prio: Int) -> int:
-    """setpriority(2): set the nice value."""
-    if which == 0:
-        check_pid(task, who)
-    task.host.procs.setpriority(which, who, max(-20, min(19, prio)))
-    return 0
-
-
-@syscall
-def sched_yield(task: Task) -> int:
-    """sched_yield(2): let others run."""
-    task.host.procs.sched_yield()
-    return 0
-
-
-@syscall
-def sched_getaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
-    """sched_getaffinity(2): the CPUs a thread may run on; answers the bytes written."""
-    cpus = task.host.procs.sched_getaffinity(check_pid(task, pid))
-    needed = (max(cpus) // 64 + 1) * 8
-    if size < needed or size & 7:
-        raise LinuxError(EINVAL)
-    bits = sum(1 << cpu for cpu in cpus)
-    task.mem.write(mask, bits.to_bytes(needed, "little"))
-    return needed
-
-
-@syscall
-def sched_setaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
-    """sched_setaffinity(2): bind a thread to CPUs."""
-    check_pid(task, pid)
-    bits = int.from_bytes(task.mem.read(mask, min(size, 128)), "little")
-    cpus = [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]
-    if not cpus:
-        raise LinuxError(EINVAL)
-    task.host.procs.sched_setaffinity(pid, cpus)
-    return 0
-
-
-@syscall
-def sched_getscheduler(task: Task, pid: Pid) -> int:
-    """sched_getscheduler(2): the policy: always the normal one."""
-    check_pid(task, pid)
-    return SCHED_OTHER
-
-
-@syscall(partial="real-time policies are refused")
-def sched_setscheduler(task: Task, pid: Pid, policy: SchedPolicy, param: SchedParamPtr) -> int:
-    """sched_setscheduler(2): set the policy."""
-    check_pid(task, pid)
-    priority = task.mem.read_s32(param)
-    policy &= ~SCHED_RESET_ON_FORK
-    if policy in (SCHED_FIFO, SCHED_RR):
-        if not 1 <= priority <= 99:
-            raise LinuxError(EINVAL)
-        raise LinuxError(EPERM)
-    if policy not in (SCHED_OTHER, SCHED_BATCH, SCHED_IDLE) or priority:
-        raise LinuxError(EINVAL)
-    return 0
-
-
-@syscall
-def sched_getparam(task: Task, pid: Pid, param: SchedParamOutPtr) -> int:
-    """sched_getparam(2): the real-time priority: 0."""
-    check_pid(task, pid)
-    task.mem.write_u32(param, 0)
-    return 0
-
-
-@syscall
-def sched_setparam(task: Task, pid: Pid, param: SchedParamPtr) -> int:
-    """sched_setparam(2): the normal policy takes priority 0 only."""
-    check_pid(task, pid)
-    if task.mem.read_s32(param):
-        raise LinuxError(EINVAL)
-    return 0
-
-
-@syscall
-def sched_get_priority_max(task: Task, policy: SchedPolicy) -> int:
-    """sched_get_priority_max(2)"""
-    if policy in (SCHED_FIFO, SCHED_RR):
-        return 99
-    if policy in (SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, 6):
-        return 0
-    raise LinuxError(EINVAL)
-
-
-@syscall
-def sched_get_priority_min(task: Task, policy: SchedPolicy) -> int:
-    """sched_get_priority_min(2)"""
-    if policy in (SCHED_FIFO, SCHED_RR):
-        return 1
-    if policy in (SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, 6):
-        return 0
-    raise LinuxError(EINVAL)
-
-
-@syscall
-def sched_rr_get_interval(task: Task, pid: Pid, interval: TimespecOutPtr) -> int:
-    """sched_rr_get_interval(2): the time slice of the normal policy."""
-    check_pid(task, pid)
-    task.mem.write(interval, struct.pack("<qq", 0, 4_000_000))
-    return 0
-
-
-# -- prctl
-
-
-@syscall(partial="the common options; others are EINVAL and reported")
-def prctl(task: Task, option: PrctlOption, arg2: ULong, arg3: ULong, arg4: ULong, arg5: ULong) -> int:
-    """prctl(2): operations on the calling process."""
-    process, mem = task.process, task.mem
-    if option == options.PR_SET_NAME:
-        name = b""
-        try:
-            name = mem.string(arg2, 16)
-        except LinuxError as error:
-            if error.errno == EFAULT:
-                raise
-            name = mem.read(arg2, 15)
-        process.comm = name[:15]
-        task.host.procs.set_name(process.comm)
-    elif option == options.PR_GET_NAME:
-        mem.write(arg2, process.comm.ljust(16, b"\0"))
-    elif option == options.PR_SET_PDEATHSIG:
-        if arg2 >= NSIG:
-            raise LinuxError(EINVAL)
-        task.host.procs.set_pdeathsig(arg2)
-        task.pdeathsig = arg2
-    elif option == options.PR_GET_PDEATHSIG:
-        mem.write_u32(arg2, task.pdeathsig)
-    elif option == options.PR_GET_DUMPABLE:
-        return process.dumpable
-    elif option == options.PR_SET_DUMPABLE:
-        if arg2 > 1:
-            raise LinuxError(EINVAL)
-        process.dumpable = arg2
-    elif option == options.PR_SET_NO_NEW_PRIVS:
-        if arg2 != 1 or arg3 or arg4 or arg5:
-            raise LinuxError(EINVAL)
-        process.no_new_privs = True
-    elif option == options.PR_GET_NO_NEW_PRIVS:
-        if arg2 or arg3 or arg4 or arg5:
-            raise LinuxError(EINVAL)
-        return int(process.no_new_privs)
-    elif option == options.PR_SET_KEEPCAPS:
-        if arg2 > 1:
-            raise LinuxError(EINVAL)
-        process.keep_caps = bool(arg2)
-    elif option == options.PR_GET_KEEPCAPS:
-        return int(process.keep_caps)
-    elif option == options.PR_SET_CHILD_SUBREAPER:
-        task.host.procs.set_child_subreaper(bool(arg2))
-        process.subreaper = bool(arg2)
-    elif option == options.PR_GET_CHILD_SUBREAPER:
-        mem.write_u32(arg2, int(process.subreaper))
-    elif option == options.PR_CAPBSET_READ:
-        if arg2 > CAP_LAST_CAP:
-            raise LinuxError(EINVAL)
-        return 1
-    elif option == options.PR_CAPBSET_DROP:
-        if not task.creds.privileged:
-            raise LinuxError(EPERM)
-        if arg2 > CAP_LAST_CAP:
-            raise LinuxError(EINVAL)
-    elif option == options.PR_GET_SECUREBITS or option == options.PR_GET_SECCOMP:
-        return 0
-    elif option == options.PR_SET_TIMERSLACK:
-        process.timer_slack = arg2 or 50_000
-    elif option == options.PR_GET_TIMERSLACK:
-        return process.timer_slack
-    elif option == options.PR_GET_TID_ADDRESS:
-        mem.write_u64(arg2, task.clear_child_tid)
-    elif option == options.PR_GET_THP_DISABLE:
-        if arg2 or arg3 or arg4 or arg5:
-            raise LinuxError(EINVAL)
-        return 0
-    elif option == options.PR_SET_THP_DISABLE:
-        if arg3 or arg4 or arg5:
-            raise LinuxError(EINVAL)
-    elif option == options.PR_GET_TSC:
-        mem.write_u32(arg2, 1)  # PR_TSC_ENABLE
-    else:
-        process.missing(f"prctl: option {option}")
-        raise LinuxError(EINVAL)
-    return 0
-
-
-@syscall
-def arch_prctl(task: Task, code: ArchPrctlCode, addr: Addr) -> int:
-    """arch_prctl(2): FS and GS base, on x86-64."""
-    vcpu = task.vcpu
-    if code in (codes.ARCH_SET_FS, codes.ARCH_SET_GS):
-        if addr >= 1 << 47:
-            raise LinuxError(EPERM)
-        if code == codes.ARCH_SET_FS:
-            vcpu.set_tls(addr)
-        else:
-            vcpu.set_gs(addr)
-    elif code == codes.ARCH_GET_FS:
-        task.mem.write_u64(addr, vcpu.get_tls())
-    elif code == codes.ARCH_GET_GS:
-        task.mem.write_u64(addr, vcpu.get_gs())
-    else:
-        raise LinuxError(EINVAL)
     return 0

@@ -33,6 +33,9 @@ class WaitsForEver(Exception):
 class StandInVcpu:
     """Registers and floating-point state, and nothing that runs."""
 
+    def run(self) -> int:
+        raise AssertionError("no guest code in these tests")
+
     def __init__(self, arch: str) -> None:
         self.regs = [0] * (18 if arch == "x86_64" else 34)
         self.fp_size = 832 if arch == "x86_64" else 520
@@ -150,8 +153,8 @@ def make_task(host: StandInHost, arch: str) -> Task:
     process = Process(as_host, machine, ARCHES[arch], Box(as_host), Credentials(0, 0), anything, anything)
     process.signals = SignalState(process)
     process.timers = Timers(process)
-    process.box.add(OWN_PID)
-    process.box.add(CHILD_PID)
+    process.box.add(OWN_PID, process.creds)
+    process.box.add(CHILD_PID, process.creds)
     task = Task(process, vcpu)
     process.tasks.append(task)
     process.signals.start(task)
