@@ -146,8 +146,8 @@ _TSC_CTRL: Final = 0  # KVM_VCPU_TSC_CTRL, its attribute KVM_VCPU_TSC_OFFSET is 
 
 # A software KVM that runs SYSCALL at CPL 3 looks for "may I inject an interrupt" when the guest is about to enter the
 # trap page, before `out` costs it an emulation: a run with request_interrupt_window set ends there, a quarter sooner.
-# But then whatever else it handles inside (filling shadow pages) ends the run too. So the request is made once a program
-# has run for a while, and withdrawn when too many runs end for nothing.
+# But then whatever else it handles inside (filling shadow pages) ends the run too. So the request is made once a
+# program has run for a while, and withdrawn when too many runs end for nothing.
 _REQUEST_WINDOW: Final = 0  # kvm_run.request_interrupt_window
 _EXIT_WINDOW: Final = 7  # KVM_EXIT_IRQ_WINDOW_OPEN
 _WINDOW_START: Final = 300  # runs
