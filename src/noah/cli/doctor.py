@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_NPROC
+from noah.cli.main import say
 from noah.cli.parse import Option, UsageError, parse
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ class _Table:
         self.engines: list[str] = []
 
     def line(self, mark: str, name: str, text: str) -> None:
-        sys.stdout.write(f"{mark:<6}{name:<{_WIDTH}}{text}\n")
-        sys.stdout.flush()
+        say(f"{mark:<6}{name:<{_WIDTH}}{text}\n")
 
 
 def doctor(words: list[bytes]) -> int:
@@ -41,8 +41,7 @@ def doctor(words: list[bytes]) -> int:
     if parsed.has("--help"):
         from noah.cli import help
 
-        sys.stdout.write(help.DOCTOR)
-        return 0
+        return say(help.DOCTOR)
     table = _Table()
     _python(table)
     host = _host(table)
@@ -54,9 +53,9 @@ def doctor(words: list[bytes]) -> int:
     _limits(table, host)
     runs = bool(table.engines) and _program(table, host)
     if runs:
-        sys.stdout.write(f"\nPrograms can run here, on {table.engines[0]}.\n")
+        say(f"\nPrograms can run here, on {table.engines[0]}.\n")
         return 0
-    sys.stdout.write("\nPrograms cannot run here: see what is marked 'bad' above.\n")
+    say("\nPrograms cannot run here: see what is marked 'bad' above.\n")
     return 1
 
 

@@ -21,7 +21,7 @@ def main() -> int:
     restore_default()
     gc.disable()  # nothing that is loaded goes away again: noah.api.start() switches it on
     try:
-        return _flushed(_command(sys.argv[1:]))
+        return _command(sys.argv[1:])
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -37,11 +37,11 @@ def _command(words: list[str]) -> int:
     if name in ("--help", "-h", "help"):
         from noah.cli import help
 
-        return _print(help.MAIN)
+        return say(help.MAIN)
     if name in ("--version", "-V"):
         from noah import __version__
 
-        return _print(f"noah {__version__}\n")
+        return say(f"noah {__version__}\n")
     if name not in ("run", "trace", "report", "doctor"):
         what = "an option" if name.startswith("-") else "a command"
         text = f"{name} is not {what} of Noah" if name else "a command is missing: run, trace, report or doctor"
@@ -71,8 +71,11 @@ def _dispatch(name: str, rest: list[str]) -> int:
     return run(words) if name == "run" else trace(words)
 
 
-def _print(text: str) -> int:
-    sys.stdout.write(text)
+def say(text: str) -> int:
+    """Print; the exit status 0. A caller that has closed stdout does not want to know."""
+    if sys.stdout is not None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
     return 0
 
 
@@ -83,13 +86,6 @@ def complain(text: str, status: int = FAILURE) -> int:
             sys.stderr.write(f"noah: {text}\n")
         except OSError:
             pass  # nobody is left to be told
-    return status
-
-
-def _flushed(status: int) -> int:
-    """Write out what was printed, while an error can still be reported in one line."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
     return status
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from noah.cli.main import say
 from noah.cli.parse import Option, UsageError, parse
 from noah.cli.run import COMMON, launch, options_from
 
@@ -14,8 +13,7 @@ def report(words: list[bytes]) -> int:
     if parsed.has("--help"):
         from noah.cli import help
 
-        sys.stdout.write(help.REPORT)
-        return 0
+        return say(help.REPORT)
     from noah.trace.report import MISSING, Missed, table_of
     from noah.trace.state import clear, read
 
@@ -35,5 +33,5 @@ def report(words: list[bytes]) -> int:
     lines = read(host, MISSING)
     nothing = "Nothing: no program has asked for anything that Noah does not have."
     for line in table_of(lines) if lines else [nothing]:
-        sys.stdout.write(line + "\n")
+        say(line + "\n")
     return 0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from noah.cli.main import FAILURE, complain
+from noah.cli.main import FAILURE, complain, say
 from noah.cli.parse import Option, Parsed, UsageError, parse
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def run(words: list[bytes]) -> int:
     if parsed.has("--help"):
         from noah.cli import help
 
-        sys.stdout.write(help.RUN)
-        return 0
+        return say(help.RUN)
     options = options_from(parsed)
     if parsed.has("--strace"):
         from noah.trace.strace import Strace
@@ -52,8 +50,7 @@ def trace(words: list[bytes]) -> int:
     if parsed.has("--help"):
         from noah.cli import help
 
-        sys.stdout.write(help.TRACE)
-        return 0
+        return say(help.TRACE)
     options = options_from(parsed)
     path = parsed.last("-o") or None
     if parsed.has("-c"):

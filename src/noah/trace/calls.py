@@ -140,6 +140,7 @@ OWN_ARGUMENTS: Final[dict[tuple[str, int], Show]] = {
     ("open", 2): _mode_of_new_file,
     ("openat", 3): _mode_of_new_file,
     ("mmap", 5): _hex,
+    ("arch_prctl", 1): _hex,
     ("statx", 2): _statx_flags,
     ("socket", 2): _protocol,
     ("socketpair", 2): _protocol,
