@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.errno import ERESTART_RESTARTBLOCK, LinuxError
 from noah.abi.kinds import IN, INOUT, OUT
 from noah.abi.names import sigset
-from noah.kernel.control import NoReturn, ProcessExit
+from noah.kernel.control import NoReturn, ProcessExit, ThreadExit
 from noah.syscalls.registry import DECLARATIONS, NUMBERS, Declaration, Stub
 from noah.trace.arguments import show_for
 from noah.trace.call import Call, Show
@@ -50,7 +50,7 @@ class Strace:
         """Open the output and wrap a dispatch table. Raises TraceError."""
         self._output = Output(process, self._path)
         process.signals.on_deliver = self._signal
-        process.at_exit = lambda how: self._line(process, end_line(how.status, how.signal))
+        process.at_exit = lambda how: self._line(process, process.pid, end_line(how.status, how.signal))
         traced: list[Stub] = []
         names = {nr: name for name, nr in NUMBERS[process.arch.name].items()}
         for nr in range(len(table)):
@@ -65,22 +65,22 @@ class Strace:
         call += f" /* {len(environ)} var{'s' * (len(environ) != 1)} */)"
         self._output.write(f"{task.pid:<5} {call:<{_COLUMN - 7}} = 0")
 
-    def _line(self, process: Process, text: str) -> None:
+    def _line(self, process: Process, tid: int, text: str) -> None:
         """Write a line; if that fails, say so and trace no more."""
         if self._output is None:
             return
         try:
-            self._output.write(f"{process.pid:<5} {text}")
+            self._output.write(f"{tid:<5} {text}")
         except TraceError as error:
             self._output.close()
             self._output = None
             process.on_bug(f"noah: {error}; tracing ends here\n")
 
     def _signal(self, task: Task, info: Siginfo) -> None:
-        self._line(task.process, signal_line(info))
+        self._line(task.process, task.tid, signal_line(info))
 
     def _finish(self, task: Task, call: str, result: str) -> None:
-        self._line(task.process, f"{call:<{_COLUMN - 7}} = {result}")
+        self._line(task.process, task.tid, f"{call:<{_COLUMN - 7}} = {result}")
 
     def _wrap(self, name: str, table: list[Stub], nr: int) -> Stub:
         """The traced form of one entry; its printer is made when the call is first seen."""
@@ -103,10 +103,12 @@ class Strace:
                 if name == "rt_sigreturn":
                     self._finish(task, f"{name}({{mask={sigset(task.sigmask)}}})", _returned(task))
                 elif task.pid == pid:  # a child does not see how its fork returns
-                    self._finish(task, f"{name}({printer.leave(call, before, failed=True)})", "0")
+                    self._finish(task, f"{name}({printer.leave(call, before, failed=True)})", _returned(task))
                 raise
-            except ProcessExit:
+            except (ProcessExit, ThreadExit) as how:
                 self._finish(task, f"{name}({printer.leave(call, before, failed=True)})", "?")
+                if isinstance(how, ThreadExit) and len(task.process.tasks) > 1:
+                    self._line(task.process, task.tid, end_line(how.status, 0))
                 raise
             if call is not None:
                 call.result = result
@@ -163,9 +165,9 @@ class Printer:
 
 
 def _returned(task: Task) -> str:
-    """What the interrupted call returns: rt_sigreturn(2) puts it back into the register."""
+    """What a call has put into the register: for rt_sigreturn(2) what the interrupted call returns."""
     result = task.vcpu.regs[task.process.arch.result]
-    return failure((1 << 64) - result) if result > (1 << 64) - 4096 else number(result) if result > 9 else str(result)
+    return failure((1 << 64) - result) if result > (1 << 64) - 4096 else str(result)
 
 
 def _text(show: Show, call: Call, index: int) -> str | None:

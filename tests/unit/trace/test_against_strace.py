@@ -141,3 +141,17 @@ def test_summary_counts_all_processes(tmp_path: Path) -> None:
     assert sum(int(row[3]) for name, row in rows.items() if name.isidentifier() and name != "total") == int(
         rows["total"][3]
     )
+
+
+def test_threads_have_lines_of_their_own(tmp_path: Path) -> None:
+    program = "import threading; t = threading.Thread(target=lambda: open('/etc/passwd').close()); t.start(); t.join()"
+    command = [NOAH, "run", "--engine", ENGINE, f"--strace={tmp_path}/log", "--", "/usr/bin/python3", "-SEc", program]
+    subprocess.run(command, check=True, env=environment(), timeout=60)
+    text = (tmp_path / "log").read_text()
+    made = re.search(r"^(\d+) +clone3?\(.*CLONE_THREAD.*\) = (\d+)$", text, re.MULTILINE)
+    assert made
+    assert made[1] != made[2]
+    own = [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith(made[2])]
+    assert any(line.startswith('openat(AT_FDCWD, "/etc/passwd"') for line in own)
+    assert re.fullmatch(r"exit\(0\) += \?", own[-2])
+    assert own[-1] == "+++ exited with 0 +++"
