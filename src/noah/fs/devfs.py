@@ -11,11 +11,11 @@ from noah.abi.mount import TMPFS_MAGIC
 from noah.abi.stat import S_IFLNK, S_IFMT
 from noah.abi.time import CLOCK_REALTIME
 from noah.fs.virtual import DirNode, LinkNode, Node, VirtualDirectory, VirtualTree
+from noah.vfs.mounts import Mount
 
 if TYPE_CHECKING:
     from noah.fs.hostfs import HostTree
     from noah.host.api import Host
-    from noah.vfs.mounts import Mount
     from noah.vfs.place import Directory, Place
 
 NODES: Final = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"console", b"ptmx")
@@ -32,7 +32,7 @@ _DEVICE: Final = 0x18
 class DevTree(VirtualTree):
     """Links and mount points are its own; device nodes are places on the host."""
 
-    __slots__ = ("_links", "_nodes", "host_dev")
+    __slots__ = ("_links", "_nodes", "host_dev", "host_nodes")
 
     def __init__(self, host: Host, host_dev: HostTree) -> None:
         """host_dev: the host's /dev."""
@@ -54,7 +54,8 @@ class DevTree(VirtualTree):
 
     def root(self, mount: Mount) -> Directory:
         self.mount = mount
-        self.host_dev.mount = mount
+        # The nodes are the host's own: a guest may use them, not change, move or remove them.
+        self.host_nodes = Mount(mount.id, self.host_dev, mount.path, mount.under, read_only=True)
         return DevDirectory(self, self.root_node, mount.path, None)
 
     def is_device(self, name: bytes) -> bool:
@@ -85,5 +86,5 @@ class DevDirectory(VirtualDirectory):
         tree = self.tree
         assert isinstance(tree, DevTree)
         if tree.is_device(name):
-            return tree.host_dev.root(self.mount).place(name, slash=slash)
+            return tree.host_nodes.root.place(name, slash=slash)
         return super().place(name, slash=slash)
