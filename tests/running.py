@@ -243,7 +243,7 @@ def noah_command(user: pwd.struct_passwd | None = None) -> tuple[str, ...]:
         pytest.skip(f"{NOAH} does not exist: run `make test`, or set NOAH")
     if user is None or user.pw_uid == os.getuid():
         return (NOAH,)
-    if run([NOAH, "--help"], cwd="/", user=user).status == 0:
+    if run(["sh", "-c", 'exec "$0" --help', NOAH], cwd="/", user=user).status == 0:
         return (NOAH,)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     module, _, function = project["scripts"]["noah"].partition(":")

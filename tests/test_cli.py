@@ -114,13 +114,12 @@ def test_truncated_elf_is_126(cwd: Path, length: int) -> None:
         (elf(machine=243), "243"),  # RISC-V
         (elf(machine=21), "21"),  # PowerPC
         (elf()[:4] + b"\1" + elf()[5:], ""),  # ELF-32
-        (elf()[:5] + b"\2" + elf()[6:], ""),  # big endian
         (elf(kind=1), ""),  # an object file
         (b"MZ" + bytes(100), ""),
         (bytes(100), ""),
         (b"text without a first line for an interpreter\n", ""),
     ],
-    ids=["riscv", "powerpc", "32-bit", "big-endian", "object", "windows", "zeros", "text"],
+    ids=["riscv", "powerpc", "32-bit", "object", "windows", "zeros", "text"],
 )
 def test_program_of_another_kind_is_126(cwd: Path, content: bytes, word: str) -> None:
     path = program(cwd / "other", content)
@@ -424,6 +423,40 @@ def test_engine_and_host_options(cwd: Path, engine: str, host: str) -> None:
     assert result == (0, b"ran\n", b"", 0)
 
 
+# A /dev of its own, so that a defect here damages nothing: $0 is Noah, $1 the root, $2 what the guest does.
+OWN_DEVICES: Final = """
+set -e
+mount -t tmpfs tmpfs /dev
+for each in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "/dev/${each%:*}" c 1 "${each#*:}"; done
+mknod -m 666 /dev/tty c 5 0
+[ -z "$3" ] || mknod /dev/kvm c 10 232
+mkdir -m 1777 /dev/shm
+mkdir /dev/pts
+echo secret > /dev/shm/of-the-host
+"$0" run --root "$1" -- sh -c "$2" || true
+stat -c '%n %A %u %t:%T' /dev/*
+cat /dev/shm/*
+"""
+
+
+def test_guest_cannot_change_the_host_s_devices(cwd: Path) -> None:
+    """Root in a guest with another root may use /dev, and neither change nor remove what the host has there."""
+    if os.getuid():
+        pytest.skip("damaging device nodes takes root")
+    root = str(debian_root())
+    kvm = "" if kvm_trouble() else "yes"
+    attack = (
+        "cd /dev; chmod 600 full; chown 5:5 full; rm -f zero random; mv null other; ln -f full urandom; "
+        "touch -d @0 tty; mkdir new; mknod new2 c 1 3; ln -s x new3; rm -f shm/of-the-host; echo x > shm/of-the-host; "
+        "chmod 600 /proc/self/fd/3 3< full; chmod 700 shm pts"
+    )
+    enter = ["unshare", "--mount", "bash", "-c", OWN_DEVICES, NOAH, root]
+    before = run([*enter, ":", kvm], cwd=cwd)
+    after = run([*enter, attack, kvm], cwd=cwd)
+    assert before.stdout
+    assert after.stdout == before.stdout
+
+
 # ---- the other commands ----
 
 
@@ -491,8 +524,9 @@ def test_interrupted_start_shows_no_traceback(cwd: Path) -> None:
                 process.wait(delay)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)
-            assert process.wait(20) in (-signal.SIGINT, 130)
+            status = process.wait(20)
             errors.seek(0)
-            # Before the first line of Noah runs, the interpreter itself may still speak.
             text = errors.read()
+            # Before the first line of Noah runs, the interpreter itself may still speak, and exit with 1.
             assert b"Traceback" not in text or b"noah/" not in text
+            assert status in (-signal.SIGINT, 130) or b"/noah/" not in text
