@@ -69,7 +69,7 @@ class Layout:
             raise TypeError(f"{cls.__name__} has {cls.struct.size} bytes, the ABI says {size}")
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        """Taken by the first object of a class only: its own methods are then written out, without loops over fields."""
+        """Taken by the first object of a class only: its own methods are then written out, with no loop over fields."""
         cls = type(self)
         assigned = "; ".join(f"self.{name} = {name}" for name in cls.OFFSETS)
         listed = ", ".join(f"self.{name}" for name in cls.OFFSETS)

@@ -1,8 +1,8 @@
 """Futexes (futex(2)): who waits for which word.
 
 A waiter of this process is woken by its entry here. A word in shared memory may be changed by another process, which
-knows nothing of this table: a waiter looks at such a word again every few milliseconds. Linux allows a wait to end for no
-reason, and whoever waits checks the word.
+knows nothing of this table: a waiter looks at such a word again every few milliseconds. Linux allows a wait to end for
+no reason, and whoever waits checks the word.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Threads: the tasks of one process, each a host thread with a vCPU of its own.
 
 The threads of a process share one lock, the kernel lock. A thread holds it while it is in the kernel and lets go of it
-while guest code runs and while a call waits (Task.wait, Task.pause), so that handlers never run side by side and need no
-locks of their own. A process with one thread has no lock and pays nothing.
+while guest code runs and while a call waits (Task.wait, Task.pause), so that handlers never run side by side and need
+no locks of their own. A process with one thread has no lock and pays nothing.
 
 `SignalState.attention` is about the thread that holds the lock: enter() works it out anew.
 """

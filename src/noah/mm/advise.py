@@ -146,7 +146,7 @@ def _remove(space: AddressSpace, vma: Vma, start: int, end: int) -> None:
 def name_anonymous(space: AddressSpace, address: int, length: int, name: bytes) -> None:
     """prctl(2) PR_SET_VMA_ANON_NAME: what /proc/self/maps calls private anonymous memory; b"" takes a name away."""
     end = address + page_align(length)
-    if address & (PAGE - 1) or length and end == address or end >= 1 << 64:
+    if address & (PAGE - 1) or (length and end == address) or end >= 1 << 64:
         raise LinuxError(EINVAL)
     at = address
     for vma in space.vmas.overlapping(address, end):
