@@ -25,7 +25,8 @@ from noah.kernel.signals import SignalState
 from noah.kernel.task import Process, Task
 from noah.kernel.timers import Timers
 from noah.loader.elf import read_at
-from noah.loader.execve import execve, open_program, parse_script
+from noah.loader.execve import execve, open_program
+from noah.loader.script import parse_script
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.syscalls import HANDLER_MODULES

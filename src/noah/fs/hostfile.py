@@ -120,6 +120,9 @@ class RegularFile(HostFile):
             return 0
         return host_ioctl(self, caller, request, argument)
 
+    def is_written(self) -> bool:
+        return self.files.is_written(self.fd)
+
     def mapped(self, *, writable: bool) -> MappedFile | None:
         files = self.files
         fd = files.dup(self.fd)

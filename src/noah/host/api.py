@@ -162,6 +162,9 @@ class Files(Protocol):
         is EAGAIN, the W forms wait. Returns what F_GETLK found, else the lock itself. POSIX locks belong to the host
         process: it loses them when it closes *any* descriptor of the file."""
 
+    def is_written(self, fd: int) -> bool:
+        """Whether somebody has this file, opened here to be read, open for writing. False where the host won't tell."""
+
     # Descriptors.
     def get_flags(self, fd: int) -> int:
         """F_GETFL: access mode and status flags."""
@@ -216,6 +219,10 @@ class Procs(Protocol):
     def gettid(self) -> int: ...
     def fork(self) -> int:
         """0 in the child, with this host's objects renewed already. Only the calling thread lives on."""
+
+    def clone(self, flags: int, exit_signal: int) -> int:
+        """fork() with CLONE_PARENT, or another signal than SIGCHLD (0: none) at the child's end. EINVAL where the host
+        has no such thing."""
 
     def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
         """(pid, wait status in Linux' encoding, usage); pid 0 with WNOHANG and nothing to report. Waits otherwise."""

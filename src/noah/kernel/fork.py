@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from noah.abi.sched import SCHED_OTHER, SCHED_RESET_ON_FORK
+from noah.abi.sched import CLONE_PARENT, CLONE_VFORK, CLONE_VM, SCHED_OTHER, SCHED_RESET_ON_FORK
+from noah.abi.signal import SIGCHLD
 from noah.host.api import Files
 from noah.kernel.futex import Futexes
 from noah.kernel.task import Task
@@ -20,19 +21,24 @@ from noah.vm.arena import PAGE
 _HEADER: Final = struct.Struct("<QQ")  # arena offset, length
 
 
-def fork(task: Task, *, share_until_exec: bool = False) -> int:
+def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     """Fork the calling task's process. Returns the child's pid in the parent, 0 in the child.
 
-    With `share_until_exec` the parent waits until the child has called execve(2) or has ended.
+    flags: CLONE_PARENT; CLONE_VFORK (the parent waits until the child has called execve(2) or has ended), with CLONE_VM
+    it then gets back what the child wrote.
     """
     process = task.process
     host = process.host
-    ends = host.files.pipe() if share_until_exec else None
+    ends = host.files.pipe() if flags & CLONE_VFORK else None
     process.machine.before_fork(task.vcpu)
     process.before_fork()
-    pid = host.procs.fork()
+    if flags & CLONE_PARENT or exit_signal != SIGCHLD:
+        pid = host.procs.clone(flags & CLONE_PARENT, exit_signal)
+    else:
+        pid = host.procs.fork()
     if pid:
         process.box.add(pid, task.creds)
+        process.silent_children |= exit_signal != SIGCHLD
         if ends is not None:
             host.files.close(ends[1])
             _take_back(task, ends[0])
@@ -40,7 +46,9 @@ def fork(task: Task, *, share_until_exec: bool = False) -> int:
         return pid
     parent = process.pid
     process.pid = task.pid = task.tid = host.procs.getpid()
-    process.parent_pid = parent
+    if not flags & CLONE_PARENT:
+        process.parent_pid = parent
+    process.silent_children = False
     process.subreaper = False
     task.pdeathsig = 0
     if process.policy & SCHED_RESET_ON_FORK:
@@ -52,7 +60,8 @@ def fork(task: Task, *, share_until_exec: bool = False) -> int:
     task.leader = True
     task.run_guest = task.vcpu.run
     process.machine.after_fork(task.vcpu)
-    process.space.after_fork()
+    if not flags & CLONE_VM:
+        process.space.after_fork()
     process.signals.on_fork_child(task)
     process.timers.on_fork_child()
     if process.vfork_done is not None:  # a vfork child that forks: the promise stays with its parent
@@ -60,25 +69,33 @@ def fork(task: Task, *, share_until_exec: bool = False) -> int:
         process.vfork_done = None
     if ends is not None:
         host.files.close(ends[0])
-        process.vfork_done = SharedUntilExec(task, ends[1])
+        process.vfork_done = SharedUntilExec(task, ends[1], give_back=bool(flags & CLONE_VM))
     return 0
 
 
 class SharedUntilExec:
     """The child's side of a vfork. Calling it gives the memory back and lets the parent go on."""
 
-    __slots__ = ("_pipe", "_task")
+    __slots__ = ("_give_back", "_pipe", "_task")
 
-    def __init__(self, task: Task, pipe: int) -> None:
+    def __init__(self, task: Task, pipe: int, *, give_back: bool) -> None:
         self._task = task
         self._pipe = pipe
-        task.process.machine.begin_write_log()
-        task.mem.log = []
+        self._give_back = give_back
+        if give_back:
+            task.process.machine.begin_write_log()
+            task.mem.log = []
 
     def __call__(self) -> None:
         task = self._task
         process = task.process
         process.vfork_done = None
+        if self._give_back:
+            self._send(task)
+        process.host.files.close(self._pipe)
+
+    def _send(self, task: Task) -> None:
+        process = task.process
         pages = set(process.machine.written_pages())
         for offset, length in task.mem.log or ():
             pages.update(range(offset & -PAGE, offset + length, PAGE))
@@ -88,7 +105,6 @@ class SharedUntilExec:
         for start, length in _runs(sorted(page for page in pages if process.space.is_private_memory(page))):
             _write_all(files, self._pipe, _HEADER.pack(start, length))
             _write_all(files, self._pipe, view[start : start + length])
-        files.close(self._pipe)
 
     def forget(self) -> None:
         self._task.process.host.files.close(self._pipe)

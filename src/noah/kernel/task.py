@@ -22,11 +22,11 @@ from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
 
 if TYPE_CHECKING:
-    from noah.kernel.futex import Futexes
-    from noah.kernel.threads import Threads
     from noah.kernel.arch import Arch
     from noah.kernel.fork import SharedUntilExec
+    from noah.kernel.futex import Futexes
     from noah.kernel.signals import SignalState
+    from noah.kernel.threads import Threads
     from noah.kernel.timers import Timers
     from noah.vm.api import Machine, Vcpu
 
@@ -84,6 +84,7 @@ class Process:
         "rlimits",
         "run_task",
         "signals",
+        "silent_children",
         "space",
         "subreaper",
         "tasks",
@@ -125,6 +126,7 @@ class Process:
         self.dumpable = 1
         self.no_new_privs = False
         self.subreaper = False
+        self.silent_children = False  # there may be some whose end no SIGCHLD tells: waits look now and then
         self.timer_slack = 50_000  # ns
         self.policy = 0  # SCHED_*, with SCHED_RESET_ON_FORK
         self.ioprio = 0  # ioprio_set(2)

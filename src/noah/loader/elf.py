@@ -5,15 +5,15 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from noah.abi.elf import ELFCLASS64, ELFDATA2LSB, ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD
-from noah.abi.errno import EINVAL, ENOEXEC, LinuxError
+from noah.abi.elf import ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD
+from noah.abi.errno import EINVAL, EIO, ELIBBAD, ENOEXEC, LinuxError
 from noah.abi.limits import PATH_MAX
 from noah.abi.mman import PROT_EXEC, PROT_READ, PROT_WRITE
 from noah.abi.structs import Ehdr, Phdr
 from noah.vfs.caller import Caller
 from noah.vfs.file import OpenFile
 
-_MAX_PHDRS: Final = 65536 // 56  # ELF_MIN_ALIGN pages of headers
+_MAX_PHDRS: Final = 4096 // 56  # ELF_MIN_ALIGN bytes of them
 
 
 def read_at(caller: Caller, file: OpenFile, offset: int, size: int) -> bytes:
@@ -30,7 +30,7 @@ def read_at(caller: Caller, file: OpenFile, offset: int, size: int) -> bytes:
 
 
 class Segment:
-    """A PT_LOAD entry."""
+    """A PT_LOAD entry, as it is in the file: load() looks whether it makes sense."""
 
     __slots__ = ("address", "file_size", "memory_size", "offset", "prot")
 
@@ -45,9 +45,18 @@ class Segment:
             | (PROT_EXEC if flags & PF_X else 0)
         )
 
+    def check(self, base: int, limit: int) -> None:
+        """EINVAL for what cannot be mapped with this load bias."""
+        start = base + self.address
+        if self.file_size > self.memory_size or start + self.memory_size > limit or (start ^ self.offset) & 4095:
+            raise LinuxError(EINVAL, "bad segment")
+
 
 class Elf:
-    """The headers of a program or of its interpreter. Raises LinuxError(ENOEXEC) for what cannot be run."""
+    """The headers of a program, or of its interpreter.
+
+    Raises LinuxError for what cannot be run: ENOEXEC; of an interpreter ELIBBAD, or EIO when it is too short.
+    """
 
     __slots__ = (
         "alignment",
@@ -62,17 +71,20 @@ class Elf:
         "segments",
     )
 
-    def __init__(self, caller: Caller, file: OpenFile, machine: int) -> None:
-        head = read_at(caller, file, 0, 64)
-        if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] != ELFCLASS64 or head[5] != ELFDATA2LSB:
-            raise LinuxError(ENOEXEC, "not a 64-bit little-endian ELF file")
+    def __init__(self, caller: Caller, file: OpenFile, machine: int, *, is_interpreter: bool = False) -> None:
+        bad = ELIBBAD if is_interpreter else ENOEXEC
+        head = read_at(caller, file, 0, Ehdr.struct.size)
+        if len(head) < Ehdr.struct.size:
+            raise LinuxError(EIO if is_interpreter else ENOEXEC, "too short for an ELF file")
         ehdr = Ehdr.unpack_from(head, 0)
+        if head[:4] != b"\x7fELF":
+            raise LinuxError(bad, "not an ELF file")
         if ehdr.type not in (ET_EXEC, ET_DYN):
-            raise LinuxError(ENOEXEC, "neither an executable nor a shared object")
+            raise LinuxError(bad, "neither an executable nor a shared object")
         if ehdr.machine != machine:
-            raise LinuxError(ENOEXEC, "made for another processor")
-        if ehdr.phentsize != 56 or not 0 < ehdr.phnum <= _MAX_PHDRS:
-            raise LinuxError(ENOEXEC, "no program headers")
+            raise LinuxError(bad, "made for another processor")
+        if ehdr.phentsize != Phdr.struct.size or not 0 < ehdr.phnum <= _MAX_PHDRS or ehdr.phoff >= 1 << 62:
+            raise LinuxError(bad, "no program headers")
         self.dynamic = ehdr.type == ET_DYN
         self.entry = ehdr.entry
         self.phnum = ehdr.phnum
@@ -81,37 +93,38 @@ class Elf:
         self.exec_stack = False
         self.segments: list[Segment] = []
         self.alignment = 4096
-        table = read_at(caller, file, ehdr.phoff, 56 * ehdr.phnum)
-        if len(table) < 56 * ehdr.phnum:
-            raise LinuxError(ENOEXEC, "truncated")
+        size = Phdr.struct.size
+        table = read_at(caller, file, ehdr.phoff, size * ehdr.phnum)
+        if len(table) < size * ehdr.phnum:
+            raise LinuxError(bad, "truncated")
         for index in range(ehdr.phnum):
-            phdr = Phdr.unpack_from(table, 56 * index)
+            phdr = Phdr.unpack_from(table, size * index)
             if phdr.type == PT_LOAD:
                 self._add_segment(phdr, ehdr.phoff)
-            elif phdr.type == PT_INTERP:
-                if not 2 <= phdr.filesz <= PATH_MAX:
-                    raise LinuxError(ENOEXEC, "bad interpreter name")
-                name = read_at(caller, file, phdr.offset, phdr.filesz)
-                if len(name) < phdr.filesz or name[-1]:
-                    raise LinuxError(ENOEXEC, "bad interpreter name")
-                self.interpreter = name.split(b"\0", 1)[0]
+            elif phdr.type == PT_INTERP and not self.interpreter and not is_interpreter:
+                self.interpreter = _interpreter_name(caller, file, phdr)
             elif phdr.type == PT_GNU_STACK:
                 self.exec_stack = bool(phdr.flags & PF_X)
-        if not self.segments:
-            raise LinuxError(ENOEXEC, "nothing to load")
-        self.low = self.segments[0].address & -4096
-        self.high = max(segment.address + segment.memory_size for segment in self.segments)
+        self.low = min((segment.address & -4096 for segment in self.segments), default=0)
+        self.high = max((segment.address + segment.memory_size for segment in self.segments), default=0)
 
     def _add_segment(self, phdr: Phdr, phoff: int) -> None:
-        if phdr.filesz > phdr.memsz or (phdr.vaddr ^ phdr.offset) & 4095 or phdr.vaddr + phdr.memsz >= 1 << 47:
-            raise LinuxError(EINVAL, "bad segment")
-        if self.segments and phdr.vaddr < self.segments[-1].address:
-            raise LinuxError(ENOEXEC, "segments out of order")
         self.segments.append(Segment(phdr.vaddr, phdr.offset, phdr.filesz, phdr.memsz, phdr.flags))
         if phdr.align & (phdr.align - 1) == 0:
             self.alignment = max(self.alignment, phdr.align)
         if phdr.offset <= phoff < phdr.offset + phdr.filesz:
             self.phdr_address = phdr.vaddr + phoff - phdr.offset
+
+
+def _interpreter_name(caller: Caller, file: OpenFile, phdr: Phdr) -> bytes:
+    if not 2 <= phdr.filesz <= PATH_MAX:
+        raise LinuxError(ENOEXEC, "bad interpreter name")
+    name = read_at(caller, file, phdr.offset, phdr.filesz)
+    if len(name) < phdr.filesz:
+        raise LinuxError(EIO, "truncated")
+    if name[-1]:
+        raise LinuxError(ENOEXEC, "bad interpreter name")
+    return name.split(b"\0", 1)[0]
 
 
 AUXV_ENTRY: Final = struct.Struct("<QQ")

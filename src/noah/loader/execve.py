@@ -1,7 +1,7 @@
 """execve(2): replace the program of a process, inside the same host process and virtual machine.
 
 Everything that can fail with an error for the caller is done first; behind the point of no return a failure ends the
-process by SIGSEGV (SIGKILL in Linux), as there is no program to go back to.
+process by SIGSEGV, as there is no program to go back to.
 """
 
 from __future__ import annotations
@@ -9,26 +9,31 @@ from __future__ import annotations
 from typing import Final
 
 from noah.abi import elf as abi
-from noah.abi.errno import EACCES, ELIBBAD, ELOOP, ENOEXEC, LinuxError
+from noah.abi.capability import CAP_DAC_OVERRIDE
+from noah.abi.errno import EACCES, ELOOP, ENOENT, ENOEXEC, ETXTBSY, LinuxError
 from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
 from noah.abi.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
 from noah.abi.personality import ADDR_NO_RANDOMIZE
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_STACK
-from noah.abi.signal import SIGKILL
-from noah.abi.stat import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
+from noah.abi.signal import SIGSEGV
+from noah.abi.stat import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, S_IXOTH, S_IXUSR
+from noah.host.values import Stat
 from noah.kernel.control import ProcessExit
 from noah.kernel.task import Task
 from noah.loader.elf import Elf, read_at
+from noah.loader.script import parse_script
 from noah.loader.stack import StackImage, check_size
 from noah.mm.fault import map_stack
 from noah.mm.vma import MappedFile
 from noah.vfs.caller import Caller
+from noah.vfs.credentials import Credentials
 from noah.vfs.file import OpenFile
 from noah.vm.arena import PAGE
 
 _MAX_REWRITES: Final = 5  # scripts whose interpreter is a script (fs/exec.c: exec_binprm)
 _STACK_INITIAL: Final = 132 << 10
+_STACK_ROOM: Final = 128 << 20  # kept free below it (MIN_GAP): a program may raise its own limit
 _STACK_MAX: Final = 1 << 30  # room in the arena for an unlimited stack
 _RANDOM_PAGES: Final = (1 << 22) - 1
 
@@ -38,7 +43,8 @@ class Program:
 
     __slots__ = ("_opened", "argv", "elf", "file", "interpreter", "interpreter_elf", "name", "path", "script")
 
-    def __init__(self, task: Task, file: OpenFile, name: bytes, argv: list[bytes]) -> None:
+    def __init__(self, task: Task, file: OpenFile, name: bytes, argv: list[bytes], *, vanishes: bool) -> None:
+        """`vanishes`: nobody can open it by its name once the program runs (BINPRM_FLAGS_PATH_INACCESSIBLE)."""
         self.file = file
         self.name = name  # AT_EXECFN: as the caller named it
         self.argv = argv
@@ -47,12 +53,12 @@ class Program:
         self.script = file
         self._opened = [file]
         try:
-            self._resolve(task)
+            self._resolve(task, vanishes=vanishes)
         except LinuxError:
             self.close()
             raise
 
-    def _resolve(self, task: Task) -> None:
+    def _resolve(self, task: Task, *, vanishes: bool) -> None:
         """Follow `#!` lines to an ELF file and open what it needs."""
         machine = task.process.arch.elf_machine
         rewrites = 0
@@ -65,16 +71,15 @@ class Program:
             if rewrites > _MAX_REWRITES:
                 raise LinuxError(ELOOP)
             interpreter, argument = parse_script(head)
+            if vanishes:
+                raise LinuxError(ENOENT)
             self.argv = [interpreter, *argument, name, *self.argv[1:]]
             name = interpreter
             self.file = self._open(task, interpreter)
         self.elf = Elf(task, self.file, machine)
         if self.elf.interpreter:
             self.interpreter = self._open(task, self.elf.interpreter)
-            try:
-                self.interpreter_elf = Elf(task, self.interpreter, machine)
-            except LinuxError as error:
-                raise LinuxError(ELIBBAD if error.errno == ENOEXEC else error.errno, error.why) from None
+            self.interpreter_elf = Elf(task, self.interpreter, machine, is_interpreter=True)
 
     def _open(self, task: Task, path: bytes) -> OpenFile:
         """An interpreter: of a script, or an ELF file's dynamic loader."""
@@ -91,23 +96,6 @@ class Program:
             file.release()
 
 
-def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
-    """Interpreter and optional argument of a `#!` line (fs/binfmt_script.c)."""
-    line, newline, _ = head[2:].partition(b"\n")
-    text = line.strip(b" \t")
-    if not newline and len(head) == BINPRM_BUF_SIZE:
-        # the line is cut off: fine only if the interpreter's name is whole
-        if b" " not in text and b"\t" not in text:
-            raise LinuxError(ENOEXEC)
-    else:
-        text = text.split(b"\0", 1)[0]
-    words = text.replace(b"\t", b" ").split(b" ", 1)
-    if not words[0]:
-        raise LinuxError(ENOEXEC)
-    rest = text[len(words[0]) :].strip(b" \t")
-    return words[0], [rest] if rest else []
-
-
 def open_program(caller: Caller, dirfd: int, path: bytes, flags: int) -> OpenFile:
     """Open a file to execute: a regular file with an execute permission, on a mount that allows it."""
     if flags & AT_EMPTY_PATH and not path:
@@ -116,12 +104,23 @@ def open_program(caller: Caller, dirfd: int, path: bytes, flags: int) -> OpenFil
         file = caller.fs.open(caller, dirfd, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0))
     try:
         stat = file.stat()
-        if stat.mode & S_IFMT != S_IFREG or not stat.mode & 0o111:
+        if stat.mode & S_IFMT != S_IFREG or not _may_execute(caller.creds, stat):
             raise LinuxError(EACCES)
+        if file.is_written():
+            raise LinuxError(ETXTBSY)
     except LinuxError:
         file.release()
         raise
     return file
+
+
+def _may_execute(creds: Credentials, stat: Stat) -> bool:
+    """generic_permission(MAY_EXEC) of a regular file, without access control lists."""
+    if creds.capable(CAP_DAC_OVERRIDE):
+        return bool(stat.mode & 0o111)
+    if creds.fsuid == stat.uid:
+        return bool(stat.mode & S_IXUSR)
+    return bool(stat.mode & (S_IXGRP if creds.in_group(stat.gid) else S_IXOTH))
 
 
 def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0) -> None:
@@ -130,11 +129,12 @@ def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list
     stack_limit = process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
     check_size(argv, environ, stack_limit)
     name = path
-    if flags & AT_EMPTY_PATH and not path:
-        name = b"/dev/fd/%d" % dirfd
-    elif dirfd != AT_FDCWD and not path.startswith(b"/"):
-        name = b"/dev/fd/%d/%s" % (dirfd, path)
-    program = Program(task, open_program(task, dirfd, path, flags), name, argv or [b""])
+    file = open_program(task, dirfd, path, flags)
+    vanishes = False
+    if dirfd != AT_FDCWD and not path.startswith(b"/"):
+        name = b"/dev/fd/%d/%s" % (dirfd, path) if path else b"/dev/fd/%d" % dirfd
+        vanishes = task.fds.is_cloexec(dirfd)
+    program = Program(task, file, name, argv or [b""], vanishes=vanishes)
     try:
         check_size(program.argv, environ, stack_limit)
     except LinuxError:
@@ -144,7 +144,7 @@ def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list
         _replace(task, program, environ, stack_limit)
     except LinuxError as error:
         task.host.signals.collect()
-        raise ProcessExit(signal=SIGKILL) from error
+        raise ProcessExit(signal=SIGSEGV) from error
     finally:
         program.close()
 
@@ -169,7 +169,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     top = space.machine.user_limit - (shift & 0x3FFF) * PAGE
     stack_size = min(space.limit_stack, _STACK_MAX) + PAGE - 1 & -PAGE
     stack_size = max(stack_size, _STACK_INITIAL)
-    space.mmap_top = top - max(stack_size, 128 << 20) - (1 << 20) - ((shift >> 14) & _RANDOM_PAGES) * PAGE
+    space.mmap_top = top - max(stack_size, _STACK_ROOM) - (1 << 20) - ((shift >> 14) & _RANDOM_PAGES) * PAGE
 
     base = 0
     if elf.dynamic:
@@ -191,6 +191,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     creds = task.creds
     auxv = [
         *process.vdso_auxv(),
+        (abi.AT_MINSIGSTKSZ, process.arch.minsigstksz),
         (abi.AT_HWCAP, process.arch.hwcap),
         (abi.AT_PAGESZ, PAGE),
         (abi.AT_CLKTCK, process.arch.clock_ticks),
@@ -222,7 +223,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
         {abi.AT_RANDOM: "random", abi.AT_EXECFN: "filename", abi.AT_PLATFORM: "platform"},
     )
     initial = max(_STACK_INITIAL, (len(image.data) + (64 << 10) + PAGE - 1) & -PAGE)
-    map_stack(space, top, max(stack_size, initial), initial)
+    map_stack(space, top, max(stack_size, initial, _STACK_ROOM), initial)
     if elf.exec_stack:
         space.mprotect(top - initial, initial, PROT_READ | PROT_WRITE | PROT_EXEC)
     space.memory.write(image.pointer, image.data)
@@ -248,16 +249,21 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
 
 def _set_ids(task: Task, file: OpenFile) -> bool:
     """Set-user-ID and set-group-ID bits, under the emulated credentials. Returns AT_SECURE."""
-    creds = task.creds
+    creds, process = task.creds, task.process
     stat = file.stat()
-    if not task.process.no_new_privs:
+    uid = gid = None
+    if not process.no_new_privs:
         if stat.mode & S_ISUID:
-            creds.euid = stat.uid
+            uid = stat.uid
         if stat.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
-            creds.egid = stat.gid
-    creds.suid = creds.fsuid = creds.euid
-    creds.sgid = creds.fsgid = creds.egid
-    return creds.uid != creds.euid or creds.gid != creds.egid
+            gid = stat.gid
+    secure = creds.execute(uid, gid)
+    process.box.note_users(process.pid, creds)
+    process.box.note_exec(process.pid)
+    if secure and task.pdeathsig:
+        task.pdeathsig = 0
+        task.host.procs.set_pdeathsig(0)
+    return secure
 
 
 def _load(task: Task, elf: Elf, file: OpenFile, base: int) -> None:
@@ -267,6 +273,7 @@ def _load(task: Task, elf: Elf, file: OpenFile, base: int) -> None:
     if mapped is None:
         raise LinuxError(ENOEXEC)
     for segment in elf.segments:
+        segment.check(base, space.task_size)
         start = base + segment.address & -PAGE
         file_end = base + segment.address + segment.file_size
         memory_end = base + segment.address + segment.memory_size

@@ -17,6 +17,7 @@ HANDLER_MODULES: Final = (
     "link",
     "lock",
     "memory",
+    "pidfd",
     "pipe",
     "poll",
     "prctl",

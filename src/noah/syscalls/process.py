@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.errno import E2BIG, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
-from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from noah.abi.errno import E2BIG, EACCES, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NONBLOCK
 from noah.abi.kinds import (
     Addr,
     ArgvPtr,
@@ -33,6 +33,7 @@ from noah.abi.sched import (
     CLONE_DETACHED,
     CLONE_FILES,
     CLONE_FS,
+    CLONE_INTO_CGROUP,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -51,8 +52,9 @@ from noah.abi.sched import (
     CSIGNAL,
 )
 from noah.abi.siginfo import SiginfoChld
-from noah.abi.signal import CLD_DUMPED, CLD_EXITED, CLD_KILLED, SIGCHLD
+from noah.abi.signal import CLD_DUMPED, CLD_EXITED, CLD_KILLED, NSIG, SIGCHLD
 from noah.abi.structs import CloneArgs, Rusage
+from noah.abi.time import CLOCK_MONOTONIC
 from noah.abi.wait import (
     P_ALL,
     P_PGID,
@@ -68,28 +70,35 @@ from noah.abi.wait import (
     WSTOPPED,
     WUNTRACED,
 )
+from noah.fs.pidfd import PidFile
 from noah.host.values import Rusage as HostRusage
 from noah.kernel.control import NoReturn, ProcessExit, ThreadExit
 from noah.kernel.fork import fork as fork_process
 from noah.kernel.task import Task
 from noah.kernel.threads import start_thread
 from noah.loader.execve import execve as execute
+from noah.syscalls.pidfd import pid_file
 from noah.syscalls.registry import syscall
 
 _NAMESPACES: Final = (
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP
 )
 _SHARED: Final = CLONE_FS | CLONE_FILES | CLONE_SIGHAND  # what threads have in common
+_MAX_PID_NS_LEVEL: Final = 32
+_GLANCE: Final = 10_000_000  # ns
 _MAX_STRINGS_BYTES: Final = 8 << 20  # more cannot pass the checks of execve(2)
 
 
 # -- fork
 
 
-def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
+def _check_flags(task: Task, flags: int) -> None:
+    """copy_process(): EINVAL for what makes no sense or is missing here, EPERM for name spaces."""
+    if flags & CLONE_FS and flags & (CLONE_NEWNS | CLONE_NEWUSER):
+        raise LinuxError(EINVAL)
     if (flags & CLONE_SIGHAND and not flags & CLONE_VM) or (flags & CLONE_THREAD and not flags & CLONE_SIGHAND):
         raise LinuxError(EINVAL)
-    if flags & CLONE_CLEAR_SIGHAND and flags & CLONE_SIGHAND:
+    if flags & CLONE_PIDFD and flags & (CLONE_DETACHED | CLONE_THREAD):
         raise LinuxError(EINVAL)
     if flags & _NAMESPACES:
         raise LinuxError(EPERM)
@@ -97,31 +106,33 @@ def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, 
         if flags & _SHARED != _SHARED:
             task.process.missing("clone: threads with descriptors or directories of their own")
             raise LinuxError(EINVAL)
-        task.vcpu.regs[task.process.arch.result] = start_thread(task, flags, stack, parent_tid, child_tid, tls)
-        raise NoReturn  # the process may have got threads: it runs guest code in another way now
-    for bit, name in ((CLONE_PIDFD, "CLONE_PIDFD"), (CLONE_PARENT, "CLONE_PARENT")):
-        if flags & bit:
-            task.process.missing(f"clone: {name}")
-            raise LinuxError(EINVAL)
-    shared = flags & (CLONE_FS | CLONE_FILES | CLONE_SIGHAND)
-    vfork = bool(flags & CLONE_VM)
-    if (shared and not flags & CLONE_VFORK) or (vfork and not flags & CLONE_VFORK):
+    elif flags & (_SHARED | CLONE_VM) and not flags & CLONE_VFORK:
         task.process.missing("clone: sharing between processes")
         raise LinuxError(EINVAL)
-    pid = fork_process(task, share_until_exec=bool(flags & CLONE_VFORK))
+
+
+def _clone(
+    task: Task, flags: int, exit_signal: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0
+) -> int:
+    _check_flags(task, flags)
+    if flags & CLONE_THREAD:
+        task.vcpu.regs[task.process.arch.result] = start_thread(task, flags, stack, parent_tid, child_tid, tls)
+        raise NoReturn  # the process may have got threads: it runs guest code in another way now
+    if flags & CLONE_PIDFD:
+        task.mem.slices(pidfd, 4, write=True)
+    pid = fork_process(task, flags, exit_signal)
     if pid:
         if flags & CLONE_PARENT_SETTID:
-            task.mem.write_u32(parent_tid, pid)
+            _write_tid(task, parent_tid, pid)
+        if flags & CLONE_PIDFD:
+            task.mem.write_u32(pidfd, task.fds.install(PidFile(task.host, pid), cloexec=True))
         return pid
     arch = task.process.arch
     regs = task.vcpu.regs
     if flags & CLONE_SETTLS:
         task.vcpu.set_tls(tls)
     if flags & CLONE_CHILD_SETTID:
-        try:
-            task.mem.write_u32(child_tid, task.tid)
-        except LinuxError:
-            pass
+        _write_tid(task, child_tid, task.tid)
     if flags & CLONE_CLEAR_SIGHAND:
         task.process.signals.clear_handlers(task)
     task.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
@@ -131,25 +142,37 @@ def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, 
     raise NoReturn
 
 
+def _write_tid(task: Task, address: int, tid: int) -> None:
+    try:
+        task.mem.write_u32(address, tid)
+    except LinuxError:
+        pass  # Linux does not look either
+
+
 @syscall
 def fork(task: Task) -> int:
     """fork(2): make a child process."""
-    return _clone(task, SIGCHLD, 0, 0, 0, 0)
+    return _clone(task, 0, SIGCHLD, 0, 0, 0, 0)
 
 
 @syscall
 def vfork(task: Task) -> int:
     """vfork(2): make a child process and wait until it runs a program."""
-    return _clone(task, CLONE_VFORK | CLONE_VM | SIGCHLD, 0, 0, 0, 0)
+    return _clone(task, CLONE_VFORK | CLONE_VM, SIGCHLD, 0, 0, 0, 0)
 
 
 @syscall(partial="no namespaces; processes share neither descriptors nor memory, but for threads and vfork")
 def clone(task: Task, flags: CloneFlags, stack: Addr, parent_tid: IntOutPtr, child_tid: Addr, tls: Addr) -> int:
     """clone(2): make a child process."""
-    flags &= 0xFFFFFFFF & ~CLONE_DETACHED
+    exit_signal = flags & CSIGNAL
+    flags &= 0xFFFFFFFF & ~CSIGNAL
+    if flags & CLONE_PIDFD and flags & CLONE_PARENT_SETTID:
+        raise LinuxError(EINVAL)  # the pidfd takes the place of the parent's copy
     if task.process.arch.name == "aarch64":  # CONFIG_CLONE_BACKWARDS: tls comes before child_tid
         child_tid, tls = tls, child_tid
-    return _clone(task, flags, stack, parent_tid, child_tid, tls)
+    if flags & CLONE_PARENT:
+        exit_signal = SIGCHLD  # it is the parent's own
+    return _clone(task, flags, exit_signal, stack, parent_tid, child_tid, tls, parent_tid)
 
 
 @syscall(partial="as clone; set_tid and cgroup are refused")
@@ -164,15 +187,22 @@ def clone3(task: Task, args: CloneArgsPtr, size: Size) -> int:
         raise LinuxError(E2BIG)
     a = CloneArgs.unpack_from(raw[:88].ljust(88, b"\0"), 0)
     known = (1 << 34) - 1 & ~CSIGNAL & ~CLONE_DETACHED
-    if a.flags & ~known or a.exit_signal > CSIGNAL or bool(a.stack) != bool(a.stack_size):
+    if a.flags & ~known or a.exit_signal > NSIG or bool(a.stack) != bool(a.stack_size):
         raise LinuxError(EINVAL)
     if a.flags & (CLONE_THREAD | CLONE_PARENT) and a.exit_signal:
         raise LinuxError(EINVAL)
-    if a.set_tid_size or a.set_tid or a.flags >> 33:
-        raise LinuxError(EINVAL if a.set_tid_size > 32 or bool(a.set_tid) != bool(a.set_tid_size) else EPERM)
-    return _clone(
-        task, a.flags | a.exit_signal, a.stack + a.stack_size if a.stack else 0, a.parent_tid, a.child_tid, a.tls
-    )
+    if a.flags & CLONE_SIGHAND and a.flags & CLONE_CLEAR_SIGHAND:
+        raise LinuxError(EINVAL)
+    if a.set_tid_size > _MAX_PID_NS_LEVEL or bool(a.set_tid) != bool(a.set_tid_size):
+        raise LinuxError(EINVAL)
+    if a.set_tid_size or a.flags & CLONE_INTO_CGROUP:
+        task.process.missing("clone3: set_tid" if a.set_tid_size else "clone3: CLONE_INTO_CGROUP")
+        raise LinuxError(EPERM)
+    if a.flags & CLONE_PIDFD and a.flags & CLONE_PARENT_SETTID and a.pidfd == a.parent_tid:
+        raise LinuxError(EINVAL)
+    exit_signal = SIGCHLD if a.flags & CLONE_PARENT else a.exit_signal
+    stack = a.stack + a.stack_size
+    return _clone(task, a.flags, exit_signal, stack, a.parent_tid, a.child_tid, a.tls, a.pidfd)
 
 
 @syscall
@@ -259,18 +289,26 @@ def _pack_rusage(usage: HostRusage) -> bytes:
     )
 
 
+def _pause(task: Task) -> None:
+    """Until a child may have something to tell."""
+    deadline = None
+    if task.process.silent_children:
+        deadline = task.host.clock.clock_gettime(CLOCK_MONOTONIC) + _GLANCE
+    task.pause(deadline)
+
+
 @syscall
 def wait4(task: Task, pid: Pid, status: WaitStatusPtr, options: WaitOptions, rusage: RusagePtr) -> int:
     """wait4(2): wait for a child to change its state."""
+    options &= 0xFFFFFFFF
     if options & ~(WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WCLONE | WALL):
         raise LinuxError(EINVAL)
     if pid == -(1 << 31):
         raise LinuxError(ESRCH)
-    kept = options & (WUNTRACED | WCONTINUED) | WNOHANG
     procs = task.host.procs
     signals = task.process.signals
     while True:
-        found, word, usage = procs.wait4(pid, kept)
+        found, word, usage = procs.wait4(pid, options | WNOHANG)
         if found:
             if word & 0xFF != 0x7F and word != 0xFFFF:
                 task.process.box.remove(found)
@@ -283,7 +321,7 @@ def wait4(task: Task, pid: Pid, status: WaitStatusPtr, options: WaitOptions, rus
             return found
         if options & WNOHANG:
             return 0
-        task.pause()
+        _pause(task)
 
 
 @syscall
@@ -291,18 +329,22 @@ def waitid(
     task: Task, idtype: WaitIdType, id_: Pid, info: SiginfoOutPtr, options: WaitOptions, rusage: RusagePtr
 ) -> int:
     """waitid(2): wait for a child to change its state."""
+    options &= 0xFFFFFFFF
     if options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WNOTHREAD | WCLONE | WALL):
         raise LinuxError(EINVAL)
     if not options & (WEXITED | WSTOPPED | WCONTINUED):
         raise LinuxError(EINVAL)
+    nonblocking = False
     if idtype == P_PIDFD:
-        id_ = task.fds.get(id_).poll_fd
+        if id_ < 0:
+            raise LinuxError(EINVAL)
+        file = pid_file(task, id_)
+        idtype, id_, nonblocking = P_PID, file.pid, bool(file.flags & O_NONBLOCK)
     elif (idtype == P_PID and id_ <= 0) or (idtype == P_PGID and id_ < 0) or idtype not in (P_ALL, P_PID, P_PGID):
         raise LinuxError(EINVAL)
-    kept = options & (WNOWAIT | WEXITED | WSTOPPED | WCONTINUED) | WNOHANG
     signals = task.process.signals
     while True:
-        found, usage = task.host.procs.waitid(idtype, id_, kept)
+        found, usage = task.host.procs.waitid(idtype, id_, options | WNOHANG)
         ended = found.pid and found.code in (CLD_EXITED, CLD_KILLED, CLD_DUMPED)
         if ended and signals.reaps_children():  # in Linux it left no zombie to be found
             if options & WNOWAIT:
@@ -311,7 +353,9 @@ def waitid(
             continue
         if found.pid or options & WNOHANG:
             break
-        task.pause()
+        if nonblocking:
+            raise LinuxError(EAGAIN)
+        _pause(task)
     if ended and not options & WNOWAIT:
         task.process.box.remove(found.pid)
     if rusage:
@@ -356,9 +400,15 @@ def _of_box(task: Task, pid: int) -> int:
 @syscall
 def setpgid(task: Task, pid: Pid, pgid: Pid) -> int:
     """setpgid(2): move a process to a process group."""
+    pid = pid or task.pid
+    pgid = pgid or pid
     if pgid < 0:
         raise LinuxError(EINVAL)
-    task.host.procs.setpgid(_of_box(task, pid), pgid)
+    procs, box = task.host.procs, task.process.box
+    if pid != task.pid and box.contains(pid) and box.has_executed(pid):
+        procs.setpgid(pid, procs.getpgid(pid))  # what is no child, or in another session: the host tells
+        raise LinuxError(EACCES)
+    procs.setpgid(_of_box(task, pid), pgid)
     return 0
 
 

@@ -130,6 +130,10 @@ class OpenFile:
         """For mmap(2). None: anonymous memory will do (/dev/zero)."""
         raise LinuxError(ENODEV)
 
+    def is_written(self) -> bool:
+        """Whether somebody has the file open for writing, so that it cannot be executed (ETXTBSY)."""
+        return False
+
     def reopen(self, caller: Caller, flags: int) -> OpenFile:
         """A new description of the same file, as opening /proc/self/fd/N gives."""
         return self.place().open(caller, flags, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import struct
@@ -64,6 +65,15 @@ class LinuxFiles(PosixFiles):
             flags = OPEN.to_host(flags) | flags & linux.O_ACCMODE
         how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve | linux.RESOLVE_IN_ROOT)
         return syscall("openat2", rootfd, path, how, len(how))
+
+    def is_written(self, fd: int) -> bool:
+        # A lease is what tells; only the owner and root get one (fcntl(2), F_SETLEASE).
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
 
     # Descriptors.
 

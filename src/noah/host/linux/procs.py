@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 assert not TYPE_CHECKING or sys.platform == "linux"
 
-from noah.abi import prctl
+from noah.abi import numbers, prctl, sched
 from noah.abi import signal as linux
-from noah.host.errnos import from_host
-from noah.host.linux.kernel import syscall
+from noah.abi.errno import EAGAIN, LinuxError
+from noah.host.errnos import TO_LINUX, from_host
+from noah.host.linux.kernel import NUMBERS, syscall
 from noah.host.linux.signals import sigprocmask
 from noah.host.posix.libc import LIBC, SIG_DFL
 from noah.host.posix.procs import PosixProcs, rusage
@@ -23,6 +24,9 @@ from noah.host.values import Rusage, Sysinfo, WaitInfo
 _QUEUED: Final = struct.Struct("=iii4xiIQ96x")  # siginfo_t: signo, errno, code, pid, uid, value
 _SIGINFO_CHILD: Final = struct.Struct("=iii4xiIi100x")  # signo, errno, code, pid, uid, status
 _RUSAGE: Final = struct.Struct("=18q")
+_clone: Final = ctypes.PyDLL(None, use_errno=True).syscall
+_clone.argtypes = [ctypes.c_long] * 6
+_clone.restype = ctypes.c_long
 _RLIMIT: Final = struct.Struct("=QQ")
 _SYSINFO: Final = struct.Struct("=q9QH6xQQI4x")
 assert (_QUEUED.size, _SIGINFO_CHILD.size, _SYSINFO.size) == (128, 128, 112)
@@ -32,6 +36,29 @@ class LinuxProcs(PosixProcs):
     """See noah.host.api.Procs."""
 
     __slots__ = ()
+
+    def clone(self, flags: int, exit_signal: int) -> int:
+        api = ctypes.pythonapi  # holds the interpreter's lock during the calls, as os.fork() does
+        own_tid = ctypes.c_ulong(0)
+        flags |= exit_signal
+        try:
+            # The C library keeps the thread's id where the kernel clears it at the end: let it write the child's there.
+            syscall("prctl", prctl.PR_GET_TID_ADDRESS, ctypes.byref(own_tid))
+            flags |= sched.CLONE_CHILD_SETTID | sched.CLONE_CHILD_CLEARTID
+        except LinuxError:
+            pass  # a kernel without checkpoints: only the id of the first thread stays the parent's
+        tail = (0, own_tid.value) if NUMBERS is numbers.AARCH64 else (own_tid.value, 0)
+        api.PyOS_BeforeFork()
+        pid = _clone(NUMBERS["clone"], flags, 0, 0, *tail)
+        if pid == 0:
+            api.PyOS_AfterFork_Child()
+            self._signals.after_fork()
+            return 0
+        error = ctypes.get_errno()
+        api.PyOS_AfterFork_Parent()
+        if pid < 0:
+            raise LinuxError(TO_LINUX.get(error, EAGAIN))
+        return int(pid)
 
     def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
         try:
@@ -94,6 +121,18 @@ class LinuxProcs(PosixProcs):
             buffer
         )
         return Sysinfo(uptime, (one, five, fifteen), total, free, shared, buffers, swap, free_swap, procs, unit)
+
+    def environ(self) -> dict[bytes, bytes]:
+        found = super().environ()
+        if b"LC_CTYPE" in found:
+            # In the C locale the interpreter adds it to its own environment (PEP 538).
+            try:
+                with open("/proc/self/environ", "rb") as file:
+                    if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
+                        del found[b"LC_CTYPE"]
+            except OSError:
+                pass
+        return found
 
     def set_pdeathsig(self, sig: int) -> None:
         syscall("prctl", prctl.PR_SET_PDEATHSIG, sig)

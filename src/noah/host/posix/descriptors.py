@@ -101,6 +101,9 @@ class PosixDescriptors:
         except OSError as error:
             raise from_host(error) from None
 
+    def is_written(self, fd: int) -> bool:
+        return False
+
     def fcntl_lock(self, fd: int, command: int, lock: Flock) -> Flock:
         host_command, kind = _LOCK_COMMANDS.to_host(command), _LOCK_TYPES.to_host(lock.type)
         if _ON_LINUX:
