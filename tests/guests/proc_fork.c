@@ -334,8 +334,8 @@ CASE(clone_exit_signal) {
     CHECK("plain wait", waitpid(child, &status, 0));
     CHECK_OK("__WALL", waitpid(child, &status, __WALL));
     say_status("child", status);
-    child = raw_clone(SIGUSR2, NULL, NULL);
     signal(SIGUSR2, SIG_IGN);
+    child = raw_clone(SIGUSR2, NULL, NULL);
     if (child == 0) _exit(6);
     CHECK_OK("__WCLONE", waitpid(child, &status, __WCLONE));
     say_status("child", status);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EAGAIN, EBADF, EFBIG, EINVAL, EISDIR, ENXIO, LinuxError
+from noah.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, ENXIO, LinuxError
 from noah.abi.fcntl import (
     AT_SYMLINK_NOFOLLOW,
     DT_DIR,
@@ -24,8 +24,6 @@ from noah.abi.fcntl import (
 )
 from noah.abi.ioctl import FIONREAD
 from noah.abi.poll import POLLIN
-from noah.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
-from noah.abi.signal import SIGXFSZ
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.fs.tty import TtyFile
@@ -60,12 +58,7 @@ class RegularFile(HostFile):
     def write(self, caller: Caller, views: Views) -> int:
         if self.flags & O_ACCMODE == O_RDONLY:
             raise LinuxError(EBADF)
-        try:
-            return self.files.writev(self.fd, views)
-        except LinuxError as error:
-            if error.errno == EFBIG:
-                self._too_big(caller)
-            raise
+        return self.files.writev(self.fd, views)  # beyond RLIMIT_FSIZE the host sends SIGXFSZ itself
 
     def pread(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
         if self.flags & O_ACCMODE == O_WRONLY:
@@ -75,17 +68,7 @@ class RegularFile(HostFile):
     def pwrite(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
         if self.flags & O_ACCMODE == O_RDONLY:
             raise LinuxError(EBADF)
-        try:
-            return self.files.pwritev(self.fd, views, offset, flags)
-        except LinuxError as error:
-            if error.errno == EFBIG:
-                self._too_big(caller)
-            raise
-
-    def _too_big(self, caller: Caller) -> None:
-        """The host's SIGXFSZ was blocked. It is the guest's, if RLIMIT_FSIZE is what stopped the write."""
-        if caller.host.procs.getrlimit(RLIMIT_FSIZE)[0] != RLIM_INFINITY:
-            caller.send_signal(SIGXFSZ)
+        return self.files.pwritev(self.fd, views, offset, flags)  # beyond RLIMIT_FSIZE the host sends SIGXFSZ itself
 
     def seek(self, offset: int, whence: int) -> int:
         return self.files.lseek(self.fd, offset, whence)
