@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from noah.abi.errno import EIO, ENOMEM, LinuxError
+from noah.abi.errno import EFBIG, EIO, ENOMEM, LinuxError
 from noah.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV
 from noah.kernel.control import NoReturn as DoesNotReturn
 from noah.kernel.control import ProcessExit, ThreadExit
@@ -75,6 +75,8 @@ def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
                 )
             except LinuxError as error:
                 result = -error.errno
+                if error.errno == EFBIG:
+                    signals.collect(task)  # the host has sent this very thread SIGXFSZ
             except DoesNotReturn:
                 regs, run_guest = vcpu.regs, task.run_guest
                 if signals.attention:
