@@ -292,11 +292,17 @@ def test_large_mapping(guest: Guest) -> None:
     guest.place(s.store, s.syscall)
     for at in (SPARE, SPARE + (700 << 20), hole - PAGE, hole + PAGE, SPARE + length - 8):
         guest.set(pc=CODE, pointer=at, value=at)
-        guest.run_to_syscall()
+        kind = guest.vcpu.run()
+        if kind == EXIT_FAULT:
+            assert guest.vcpu.fault_address == at
+            assert guest.machine.fill(at)
+            kind = guest.vcpu.run()
+        assert kind == EXIT_SYSCALL
         assert guest.word(offset + at - SPARE) == at
     guest.set(pc=CODE, pointer=hole)
     assert guest.vcpu.run() == EXIT_FAULT
     assert guest.vcpu.fault_address == hole
+    assert not guest.machine.fill(hole)
 
 
 # -- code that changes
