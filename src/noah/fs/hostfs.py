@@ -283,8 +283,10 @@ class HostPlace(Place):
         if self._name:
             nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
             fd = open_host(caller, self._dirfd, self._name, flags | nofollow, mode)
-        elif flags & (O_CREAT | O_TMPFILE) == O_CREAT:
-            raise LinuxError(EISDIR)
+        elif flags & (O_CREAT | O_TMPFILE) == O_CREAT:  # a descriptor's link in /proc: it exists, whatever it is
+            if self.stat().mode & S_IFMT == S_IFDIR:
+                raise LinuxError(EISDIR)
+            fd = self._tree.files.reopen(self._dirfd, flags & ~(O_NOFOLLOW | O_CREAT) | O_NONBLOCK)
         elif flags & O_TMPFILE == O_TMPFILE:
             fd = open_host(caller, self._dirfd, b".", flags, mode)
         else:
