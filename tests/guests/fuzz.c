@@ -365,9 +365,10 @@ int main(int argc, char **argv) {
         say("usage: fuzz SEED CALLS CANARY [BATCH]");
         return 2;
     }
-    uint64_t seed = strtoull(argv[1], NULL, 0), calls = strtoull(argv[2], NULL, 0), made = 0;
+    uint64_t seed = strtoull(argv[1], NULL, 0), calls = strtoull(argv[2], NULL, 0), made = 0, idle = 0;
     uint64_t *progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     uint64_t first = argc > 4 ? strtoull(argv[4], NULL, 0) : 0;
+    for (int fd = 3; fd < 1024; fd++) close(fd);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     for (uint64_t batch = first; made < calls; batch++) {
         state = seed;
@@ -384,6 +385,11 @@ int main(int argc, char **argv) {
         finish(worker, progress);
         while (waitpid(-1, NULL, WNOHANG) > 0) {}
         nftw(folder, remove_one, 20, FTW_DEPTH | FTW_PHYS);
+        idle = made == *progress ? idle + 1 : 0;
+        if (idle == 20) {
+            say("20 workers in a row ended before their first call");
+            return 1;
+        }
         made = *progress;
         if (argc > 4) break;
         if (batch % 20 == 19) say("calls %lu: ended %lu, signalled %lu, stuck %lu", made, ended, signalled, stuck);
