@@ -221,8 +221,8 @@ class Procs(Protocol):
         """0 in the child, with this host's objects renewed already. Only the calling thread lives on."""
 
     def clone(self, flags: int, exit_signal: int) -> int:
-        """fork() with CLONE_PARENT, or another signal than SIGCHLD (0: none) at the child's end. EINVAL where the host
-        has no such thing."""
+        """fork() with CLONE_PARENT, or another signal than SIGCHLD (0: none) at the child's end. Where the host has no
+        such thing: EINVAL for CLONE_PARENT, and always SIGCHLD."""
 
     def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
         """(pid, wait status in Linux' encoding, usage); pid 0 with WNOHANG and nothing to report. Waits otherwise."""

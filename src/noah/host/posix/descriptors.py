@@ -152,6 +152,7 @@ class PosixDescriptors:
         try:
             fd, path = tempfile.mkstemp(prefix="noah-memfd-")
             os.unlink(path)
+            os.fchmod(fd, 0o666 if flags & mman.MFD_NOEXEC_SEAL else 0o777)
         except OSError as error:
             raise from_host(error) from None
         return fd

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from noah.abi import resource as linux_resource
 from noah.abi import signal as linux_signal_numbers
 from noah.abi import wait
-from noah.abi.errno import ECHILD, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from noah.abi.errno import EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.host.errnos import from_host
 from noah.host.posix.libc import LIBC, SIG_DFL
 from noah.host.signums import TO_HOST, host_signal, linux_signal, linux_status
@@ -39,11 +39,8 @@ _INFINITY: Final = linux_resource.RLIM_INFINITY
 _MAXRSS_UNIT: Final = 1 if os.uname().sysname == "Linux" else 1024  # macOS counts bytes
 
 
-def _without_clone(options: int) -> int:
-    """Wait options without Linux' own: the end of every child here is told by SIGCHLD, and threads are all the same."""
-    if options & wait.WCLONE and not options & wait.WALL:
-        raise LinuxError(ECHILD, "no child that clone(2) made")
-    return options & ~(wait.WCLONE | wait.WALL | wait.WNOTHREAD)
+_LINUX_WAIT: Final = wait.WCLONE | wait.WALL | wait.WNOTHREAD
+"""Wait options that make no difference here: all children are alike, and so are threads."""
 
 
 class PosixProcs:
@@ -73,10 +70,12 @@ class PosixProcs:
         return pid
 
     def clone(self, flags: int, exit_signal: int) -> int:
-        raise LinuxError(EINVAL, "no clone on this host")
+        if flags:
+            raise LinuxError(EINVAL, "no clone on this host")
+        return self.fork()  # it tells of its end by SIGCHLD all the same
 
     def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
-        options = _without_clone(options)
+        options &= ~_LINUX_WAIT
         if options & ~_WAIT.known:
             raise LinuxError(EINVAL, "wait4 options of Linux alone")
         try:
@@ -89,7 +88,7 @@ class PosixProcs:
         """By way of wait4(), which tells the usage, if it may take a child that exited, and reap it."""
         if idtype not in (wait.P_ALL, wait.P_PID, wait.P_PGID):
             raise LinuxError(EINVAL, "no pidfds on this host")
-        options = _without_clone(options)
+        options &= ~_LINUX_WAIT
         if not options & wait.WEXITED or options & wait.WNOWAIT:
             return self._waitid(idtype, id, options), Rusage()
         pid = -1 if idtype == wait.P_ALL else id if idtype == wait.P_PID else -id
@@ -213,7 +212,8 @@ class PosixProcs:
         return list(range(self.nproc()))
 
     def sched_setaffinity(self, pid: int, cpus: Sequence[int]) -> None:
-        raise LinuxError(EINVAL, "no CPU affinity on this host")
+        if not set(cpus) >= set(self.sched_getaffinity(pid)):
+            raise LinuxError(EINVAL, "no CPU affinity on this host")
 
     def sched_yield(self) -> None:
         os.sched_yield()
