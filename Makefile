@@ -25,7 +25,7 @@ test-slow: $(READY) build-tools  ## the tests that take long
 
 test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semantics, in an emulated machine
 	@tools/setup.sh need qemu-system-x86_64
-	@$(PYTEST) -q -m svm --timeout 1800
+	@$(PYTEST) -q -m svm --timeout 1800 -o faulthandler_timeout=1200 tests/svm
 
 fuzz: $(READY) build-tools  ## random system calls
 	@$(PYTEST) -q -m fuzz --timeout 3600

@@ -19,10 +19,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 CACHE: Final = REPOSITORY / "build" / "svm"
@@ -37,7 +38,7 @@ MACHINE: Final = (
 KERNEL_OPTIONS: Final = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc"
 INIT: Final = r"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin:/usr/bin HOME=/root LANG=C.UTF-8 PYTHONPATH=/repo/src:/python PYTHONDONTWRITEBYTECODE=1
+export PATH=/bin:/usr/bin HOME=/root LANG=C.UTF-8 PYTHONPATH=/repo/src:/python
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
@@ -170,7 +171,7 @@ def _system_files(root: Path) -> Iterator[tuple[Path, str]]:
     yield root / "lib64", "lib64"
 
 
-def _initial_ram_disk(root: Path, command: str, more: Iterable[tuple[Path, str]]) -> bytes:
+def _initial_ram_disk(root: Path, command: str, more: Iterable[tuple[Path, str]], texts: Mapping[str, bytes]) -> bytes:
     archive = Archive()
     for folder in ("proc", "sys", "dev", "tmp", "root", "etc", "usr/bin", "python", "modules"):
         archive.folder(folder)
@@ -190,22 +191,33 @@ def _initial_ram_disk(root: Path, command: str, more: Iterable[tuple[Path, str]]
         archive.tree(REPOSITORY / name, f"repo/{name}")
     for path, name in more:
         archive.tree(path, name)
+    for name, content in texts.items():
+        archive.file(name, content)
     archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     archive.file("etc/group", b"root:x:0:\n")
+    archive.file("bin/noah", b'#!/bin/sh\nPYTHONPATH=/repo/src exec python3 -m noah "$@"\n', executable=True)
     archive.file("command", command.encode())
     archive.file("init", INIT.format(modules=" ".join(MODULES), end=END).encode(), executable=True)
     return archive.finished()
 
 
-def run(command: str, timeout: float, more: Iterable[tuple[Path, str]] = (), *, show: bool = False) -> tuple[int, str]:
+def run(
+    command: str,
+    timeout: float,
+    more: Iterable[tuple[Path, str]] = (),
+    texts: Mapping[str, bytes] = MappingProxyType({}),
+    *,
+    show: bool = False,
+) -> tuple[int, str]:
     """Boot, run a shell command in /repo, power off. Its exit status, and all that came over the serial line.
 
-    `more` are files and folders of this machine to be copied, with their names there (without the leading slash).
+    `more` are files and folders of this machine to be copied, `texts` contents of files, both with their names there
+    (without the leading slash).
     Raises SvmError when the computer cannot be built, and when the command has not finished after `timeout` seconds.
     """
     root = _unpacked()
     disk = CACHE / f"disk.{os.getpid()}"
-    disk.write_bytes(_initial_ram_disk(root, command, more))
+    disk.write_bytes(_initial_ram_disk(root, command, more, texts))
     kernel = next((root / "boot").glob("vmlinuz-*"))
     boot = ("-kernel", str(kernel), "-initrd", str(disk), "-append", KERNEL_OPTIONS)
     lines = []
@@ -221,6 +233,8 @@ def run(command: str, timeout: float, more: Iterable[tuple[Path, str]] = (), *, 
             assert qemu.stdout is not None
             for line in qemu.stdout:
                 text = line.decode(errors="replace").rstrip("\r\n")
+                if "TCG doesn't support requested feature" in text:  # nor does what runs in it need them
+                    continue
                 lines.append(text)
                 if show:
                     print(text, flush=True)
