@@ -100,6 +100,8 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
     process.missing = missing.note
     if options.tracer is not None:
         table = options.tracer.attach(process, table)
+    if options.user:
+        task.apply_identity()
     try:
         execve(task, AT_FDCWD, name, list(argv), environ)
     except LinuxError as error:

@@ -270,6 +270,11 @@ class Task:
         finally:
             threads.enter(self)
 
+    def apply_identity(self) -> None:
+        """Let the host check files against the guest's credentials, where it can: see Procs.set_fs_identity()."""
+        creds = self.creds
+        self.host.procs.set_fs_identity(creds.fsuid, creds.fsgid, creds.groups)
+
     def send_signal(self, signo: int) -> None:
         """See noah.vfs.caller.Caller.send_signal()."""
         self.process.signals.send_self(self, signo)

@@ -257,7 +257,10 @@ def _set_ids(task: Task, file: OpenFile) -> bool:
             uid = stat.uid
         if stat.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
             gid = stat.gid
+    before = creds.fsuid, creds.fsgid
     secure = creds.execute(uid, gid)
+    if (creds.fsuid, creds.fsgid) != before:
+        task.apply_identity()
     process.box.note_users(process.pid, creds)
     process.box.note_exec(process.pid)
     if secure and task.pdeathsig:

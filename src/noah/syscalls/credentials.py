@@ -88,6 +88,7 @@ def _set_groups(task: Task, real: int, effective: int, saved: int) -> None:
 def _on_change(task: Task) -> None:
     """commit_creds(): who has become another is not to be looked into, and forgets PR_SET_PDEATHSIG."""
     task.process.dumpable = 0
+    task.apply_identity()
     if task.pdeathsig:
         task.pdeathsig = 0
         task.host.procs.set_pdeathsig(0)
@@ -228,6 +229,7 @@ def setgroups(task: Task, size: Int, list_: UidListPtr) -> int:
     if not 0 <= size <= NGROUPS_MAX:
         raise LinuxError(EINVAL)
     task.creds.groups = tuple(sorted(struct.unpack(f"<{size}I", task.mem.read(list_, 4 * size))))
+    task.apply_identity()
     return 0
 
 

@@ -140,6 +140,16 @@ class LinuxProcs(PosixProcs):
     def set_child_subreaper(self, on: bool) -> None:
         syscall("prctl", prctl.PR_SET_CHILD_SUBREAPER, int(on))
 
+    def set_fs_identity(self, uid: int, gid: int, groups: Sequence[int]) -> None:
+        if os.geteuid():
+            return
+        syscall("setfsuid", 0)  # setgroups(2) and setfsgid(2) ask for capabilities that come with it
+        syscall("setgroups", len(groups), (ctypes.c_uint32 * len(groups))(*groups))
+        syscall("setfsgid", gid)
+        syscall("setfsuid", uid)
+        # The kernel has made the process undumpable: its own /proc/self/fd would be closed to it.
+        syscall("prctl", prctl.PR_SET_DUMPABLE, 1)
+
     def set_name(self, name: bytes) -> None:
         syscall("prctl", prctl.PR_SET_NAME, name)
 

@@ -236,6 +236,9 @@ class PosixProcs:
     def set_child_subreaper(self, on: bool) -> None:
         raise LinuxError(EINVAL, "no subreapers on this host")
 
+    def set_fs_identity(self, uid: int, gid: int, groups: Sequence[int]) -> None:
+        return
+
     def set_name(self, name: bytes) -> None:
         return
 
