@@ -98,6 +98,7 @@ static int guest_role(const char *role, int argc, char **argv, char **envp) {
 #ifdef __x86_64__
     else if (strcmp(role, "float") == 0) show_float_control();
 #endif
+    else if (strcmp(role, "wait") == 0) return write(3, "x", 1) == 1 && read(0, &(char){0}, 1) == 0 ? 30 : 31;
     else if (strcmp(role, "exit") == 0) return 40;
     return 0;
 }
@@ -198,29 +199,51 @@ CASE(errors) {
     CHECK("trailing slash", execve("/bin/true/", argv, no_environment));
 }
 
-CASE(text_busy) {
-    char *argv[] = {"true", NULL}, *busy[] = {"prog", "@exit", NULL};
-    int in = NEED(open(guest_self, O_RDONLY)), out = NEED(open("copy", O_WRONLY | O_CREAT, 0755));
+static void copy_self(const char *path) {
+    int in = NEED(open(guest_self, O_RDONLY)), out = NEED(open(path, O_WRONLY | O_CREAT, 0755));
     char block[65536];
     for (ssize_t got; (got = NEED(read(in, block, sizeof block))) > 0;) NEED(write(out, block, got));
-    CHECK("open for writing", execve("./copy", argv, no_environment));
+    close(in);
+    close(out);
+}
+
+CASE(text_busy) {
+    char *busy[] = {"prog", "@exit", NULL};
+    copy_self("copy");
+    int out = NEED(open("copy", O_RDWR));
+    IN_CHILD("open for writing") CHECK("execve", execve("./copy", busy, no_environment));
     close(out);
     IN_CHILD("closed") execve("./copy", busy, no_environment);
-    pid_t child;
-    int gate[2];
-    NEED(pipe(gate));
     put_script("script", "#!/bin/sh\nexit 3\n");
     out = NEED(open("script", O_WRONLY | O_APPEND));
-    CHECK("script open for writing", execve("./script", argv, no_environment));
+    IN_CHILD("script open for writing") CHECK("execve", execve("./script", busy, no_environment));
     close(out);
+    unlink("copy");
+}
+
+CASE(running_program) {
+    int gate[2], ready[2];
+    char byte;
+    pid_t child;
+    NEED(pipe(gate));
+    NEED(pipe(ready));
+    copy_self("copy");
     START_CHILD(child) {
         dup2(gate[0], 0);
+        dup2(ready[1], 3);
         close(gate[1]);
-        CHECK("exec", execl("./copy", "copy", "@show", NULL));
+        execl("./copy", "copy", "@wait", NULL);
     }
+    close(gate[0]);
+    NEED(read(ready[0], &byte, 1));
+    CHECK("write to it", open("copy", O_WRONLY));
+    CHECK("write to itself", open("/proc/self/exe", O_WRONLY));
+    CHECK("truncate it", truncate("copy", 100));
+    CHECK("read it", open("copy", O_RDONLY) < 0);
+    CHECK("rename it", rename("copy", "renamed"));
+    CHECK("remove it", unlink("renamed"));
     close(gate[1]);
     reap("child", child);
-    unlink("copy");
 }
 
 CASE(scripts) {
