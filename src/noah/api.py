@@ -14,6 +14,7 @@ from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
 from noah.fs.setup import attach_process, make_fds, make_mounts
 from noah.host.api import Host, HostError
 from noah.host.select import make_host
+from noah.host.values import Stat
 from noah.kernel.arch import ARCHES
 from noah.kernel.box import Box
 from noah.kernel.control import NoReturn as Started
@@ -155,7 +156,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process.futexes = Futexes()
     process.vdso = vdso_for(machine)
     process.on_bug = default_bug_report
-    process.box.add(process.pid, process.creds)
+    process.box.add(process.pid, process.creds, process.program)
     vcpu = machine.new_vcpu()
     task = Task(process, vcpu)
     process.tasks.append(task)
@@ -195,6 +196,9 @@ class _Boot:
 
     def blocks_or_ignores(self, signo: int) -> bool:
         return True
+
+    def check_not_running(self, stat: Stat) -> None:
+        """Nothing runs yet."""
 
 
 def _is_host_root(options: Options) -> bool:

@@ -280,6 +280,8 @@ class HostPlace(Place):
     def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
         if self.mount.read_only and not flags & O_PATH:
             flags = self._read_only(flags)
+        if flags & O_TRUNC:
+            self._check_idle(caller)
         if self._name:
             nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
             fd = open_host(caller, self._dirfd, self._name, flags | nofollow, mode)
@@ -294,7 +296,17 @@ class HostPlace(Place):
         handle = Handle(self._tree.files, fd)
         stat = self._tree.files.fstat(fd)
         self._check(stat)
+        if flags & O_ACCMODE != O_RDONLY and not flags & O_PATH:
+            caller.check_not_running(stat)
         return make_file(caller, self._tree, handle, self.path, flags, stat)
+
+    def _check_idle(self, caller: Caller) -> None:
+        """Before the host throws the contents away: see Caller.check_not_running()."""
+        try:
+            stat = self.stat()
+        except LinuxError:
+            return  # the open itself says why
+        caller.check_not_running(stat)
 
     def _read_only(self, flags: int) -> int:
         """What a read-only mount leaves of open flags, or EROFS."""

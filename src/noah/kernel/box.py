@@ -17,24 +17,27 @@ from noah.host.api import Host
 from noah.vfs.credentials import Credentials
 
 _BLOCK: Final = 4096  # process ids that are looked at together
-_RECORD: Final = 4  # words: uid, euid, suid, whether it has executed a program
-_EXECUTED: Final = 3
+_RECORD: Final = 8  # words
+_UID, _EUID, _SUID, _EXECUTED, _DEVICE, _INODE = 0, 1, 2, 3, 4, 6
+_PROGRAMS: Final = 1 << 12  # must be a power of 2
 
 
 class Box:
     """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_blocks", "_host", "_members", "_records")
+    __slots__ = ("_blocks", "_host", "_members", "_programs", "_records")
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        shared = host.mem.shared(PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK)
+        shared = host.mem.shared(PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK + _PROGRAMS)
         self._members = shared[:PID_MAX_LIMIT]
-        self._blocks = shared[PID_MAX_LIMIT:]  # which parts of _members are worth a look
+        self._blocks = shared[PID_MAX_LIMIT:-_PROGRAMS]  # which parts of _members are worth a look
+        self._programs = shared[-_PROGRAMS:]  # which inode numbers, modulo its length, are worth a look
         self._records = memoryview(host.mem.shared(PID_MAX_LIMIT * _RECORD * 4)).cast("I")
 
-    def add(self, pid: int, creds: Credentials) -> None:
-        """A process that has just been forked."""
+    def add(self, pid: int, creds: Credentials, program: tuple[int, int]) -> None:
+        """A process that has just been forked. program: device and inode."""
+        self._note_program(pid, program)
         self._records[pid * _RECORD + _EXECUTED] = 0
         self.note_users(pid, creds)
         self._members[pid] = self._blocks[pid // _BLOCK] = 1
@@ -76,16 +79,40 @@ class Box:
     # -- what a process tells the others
 
     def note_users(self, pid: int, creds: Credentials) -> None:
-        at = pid * _RECORD
-        self._records[at], self._records[at + 1], self._records[at + 2] = creds.uid, creds.euid, creds.suid
+        at, records = pid * _RECORD, self._records
+        records[at + _UID], records[at + _EUID], records[at + _SUID] = creds.uid, creds.euid, creds.suid
 
     def users(self, pid: int) -> tuple[int, int, int]:
         """Real, effective and saved user id of a member."""
-        at = pid * _RECORD
-        return self._records[at], self._records[at + 1], self._records[at + 2]
+        at, records = pid * _RECORD, self._records
+        return records[at + _UID], records[at + _EUID], records[at + _SUID]
 
-    def note_exec(self, pid: int) -> None:
+    def note_exec(self, pid: int, program: tuple[int, int]) -> None:
+        self._note_program(pid, program)
         self._records[pid * _RECORD + _EXECUTED] = 1
+
+    def note_end(self, pid: int) -> None:
+        """The process is about to end: what it ran may be written to."""
+        self._note_program(pid, (0, 0))
+
+    def _note_program(self, pid: int, program: tuple[int, int]) -> None:
+        device, inode = program
+        at, records = pid * _RECORD, self._records
+        records[at + _DEVICE], records[at + _DEVICE + 1] = device & 0xFFFFFFFF, device >> 32
+        records[at + _INODE], records[at + _INODE + 1] = inode & 0xFFFFFFFF, inode >> 32
+        self._programs[inode & _PROGRAMS - 1] = 1
+
+    def runs(self, device: int, inode: int) -> bool:
+        """Whether a member runs this file."""
+        if not self._programs[inode & _PROGRAMS - 1]:
+            return False
+        wanted = [device & 0xFFFFFFFF, device >> 32, inode & 0xFFFFFFFF, inode >> 32]
+        records = self._records
+        for pid in self.members():
+            at = pid * _RECORD + _DEVICE
+            if records[at : at + 4].tolist() == wanted:
+                return True
+        return False
 
     def has_executed(self, pid: int) -> bool:
         """Whether a member has called execve(2) since it was forked."""

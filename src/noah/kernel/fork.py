@@ -37,7 +37,7 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     else:
         pid = host.procs.fork()
     if pid:
-        process.box.add(pid, task.creds)
+        process.box.add(pid, task.creds, process.program)
         process.silent_children |= exit_signal != SIGCHLD
         if ends is not None:
             host.files.close(ends[1])
@@ -53,7 +53,7 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     task.pdeathsig = 0
     if process.policy & SCHED_RESET_ON_FORK:
         process.policy = SCHED_OTHER
-    process.box.add(process.pid, task.creds)
+    process.box.add(process.pid, task.creds, process.program)
     process.tasks[:] = [task]
     process.threads = None
     process.futexes = Futexes()

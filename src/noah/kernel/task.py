@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from noah.abi.elf import AT_SYSINFO_EHDR
-from noah.abi.errno import ERESTARTSYS, LinuxError
+from noah.abi.errno import ERESTARTSYS, ETXTBSY, LinuxError
 from noah.abi.poll import POLLIN
 from noah.host.api import Host
 from noah.kernel.box import Box
@@ -22,6 +22,7 @@ from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
 
 if TYPE_CHECKING:
+    from noah.host.values import Stat
     from noah.kernel.arch import Arch
     from noah.kernel.fork import SharedUntilExec
     from noah.kernel.futex import Futexes
@@ -81,6 +82,7 @@ class Process:
         "personality",
         "pid",
         "policy",
+        "program",
         "rlimits",
         "run_task",
         "signals",
@@ -109,6 +111,7 @@ class Process:
         self.pid = host.procs.getpid()
         self.parent_pid = 0  # the guest's view: 0 when the parent is not of this box
         self.exe = b""  # guest path of the program
+        self.program = (0, 0)  # its device and inode
         self.argv: list[bytes] = []
         self.environ: list[bytes] = []
         self.auxv = b""
@@ -274,6 +277,11 @@ class Task:
         """Let the host check files against the guest's credentials, where it can: see Procs.set_fs_identity()."""
         creds = self.creds
         self.host.procs.set_fs_identity(creds.fsuid, creds.fsgid, creds.groups)
+
+    def check_not_running(self, stat: Stat) -> None:
+        """See noah.vfs.caller.Caller.check_not_running()."""
+        if self.process.box.runs(stat.dev, stat.ino):
+            raise LinuxError(ETXTBSY)
 
     def send_signal(self, signo: int) -> None:
         """See noah.vfs.caller.Caller.send_signal()."""

@@ -262,7 +262,8 @@ def _set_ids(task: Task, file: OpenFile) -> bool:
     if (creds.fsuid, creds.fsgid) != before:
         task.apply_identity()
     process.box.note_users(process.pid, creds)
-    process.box.note_exec(process.pid)
+    process.program = (stat.dev, stat.ino)
+    process.box.note_exec(process.pid, process.program)
     if secure and task.pdeathsig:
         task.pdeathsig = 0
         task.host.procs.set_pdeathsig(0)

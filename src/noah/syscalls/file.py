@@ -168,7 +168,9 @@ def truncate(task: Task, path: Path, length: Off) -> int:
     """truncate(2): set the size of a file."""
     if length < 0:
         raise LinuxError(EINVAL)
-    task.fs.resolve(task, AT_FDCWD, read_path(task, path)).truncate(length)
+    place = task.fs.resolve(task, AT_FDCWD, read_path(task, path))
+    task.check_not_running(place.stat())
+    place.truncate(length)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from noah.host.api import Host
+    from noah.host.values import Stat
     from noah.mm.user import UserMemory
     from noah.vfs.credentials import Credentials
     from noah.vfs.fdtable import FdTable
@@ -29,6 +30,9 @@ class Caller(Protocol):
         Returns (fd, revents); empty when the time is over. Raises LinuxError(ERESTARTSYS) when a signal of the guest is
         to be delivered: files let it pass, the dispatcher makes EINTR or a restart of it.
         """
+
+    def check_not_running(self, stat: Stat) -> None:
+        """ETXTBSY for the file of a program that runs in the box: nobody may write to it."""
 
     def send_signal(self, signo: int) -> None:
         """Queue a signal for the caller itself (SIGPIPE, SIGXFSZ, SIGTTIN)."""

@@ -45,6 +45,9 @@ class FakeCaller:
     def send_signal(self, signo: int) -> None:
         self.signals.append(signo)
 
+    def check_not_running(self, stat: object) -> None:
+        """Nothing runs."""
+
     def blocks_or_ignores(self, signo: int) -> bool:
         return False
 
