@@ -73,6 +73,7 @@ def _set_users(task: Task, real: int, effective: int, saved: int) -> None:
     before = creds.euid, creds.fsuid
     creds.set_users(real, effective, saved)
     task.process.box.note_users(task.pid, creds)
+    task.apply_identity()  # each thread of the host has its own, though the credentials are the process'
     if (creds.euid, creds.fsuid) != before:
         _on_change(task)
 
@@ -81,6 +82,7 @@ def _set_groups(task: Task, real: int, effective: int, saved: int) -> None:
     creds = task.creds
     before = creds.egid, creds.fsgid
     creds.set_groups(real, effective, saved)
+    task.apply_identity()
     if (creds.egid, creds.fsgid) != before:
         _on_change(task)
 
@@ -88,7 +90,6 @@ def _set_groups(task: Task, real: int, effective: int, saved: int) -> None:
 def _on_change(task: Task) -> None:
     """commit_creds(): who has become another is not to be looked into, and forgets PR_SET_PDEATHSIG."""
     task.process.dumpable = 0
-    task.apply_identity()
     if task.pdeathsig:
         task.pdeathsig = 0
         task.host.procs.set_pdeathsig(0)
@@ -191,6 +192,7 @@ def setfsuid(task: Task, uid: Uid) -> int:
     old = creds.fsuid
     if uid != _KEEP and (creds.capable(CAP_SETUID) or uid in (creds.uid, creds.euid, creds.suid, creds.fsuid)):
         creds.set_fs_user(uid)
+        task.apply_identity()
         if uid != old:
             _on_change(task)
     return old
@@ -203,6 +205,7 @@ def setfsgid(task: Task, gid: Gid) -> int:
     old = creds.fsgid
     if gid != _KEEP and (creds.capable(CAP_SETGID) or gid in (creds.gid, creds.egid, creds.sgid, creds.fsgid)):
         creds.fsgid = gid
+        task.apply_identity()
         if gid != old:
             _on_change(task)
     return old
