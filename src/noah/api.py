@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
-from noah.abi.fcntl import AT_FDCWD, O_RDONLY
+from noah.abi.fcntl import AT_FDCWD, O_RDONLY, R_OK, X_OK
 from noah.abi.limits import BINPRM_BUF_SIZE
 from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
 from noah.fs.setup import attach_process, make_fds, make_mounts
@@ -132,6 +132,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
             raise StartError(f"volume {_show(path)}: {describe(error)}") from None
     try:
         mounts = make_mounts(host, options.root, options.volumes)
+        host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
         raise StartError(f"root {_show(options.root)}: {describe(error)}") from None
     fs = FsContext(mounts, host.procs.umask(0))  # Noah applies the guest's itself
