@@ -1,26 +1,34 @@
 """Random system calls with hostile arguments: Noah answers them all, and nothing leaves the root.
 
 The guest (guests/fuzz.c) follows from its seed. `make fuzz` makes a million calls on each engine; NOAH_FUZZ_CALLS and
-NOAH_FUZZ_SEED choose another length and seed. A failure's output names the seed.
+NOAH_FUZZ_SEED choose another length and seed. A failure names the seed. Noah runs contained (guests/contain.py),
+so that a defect fails the test and harms nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import threading
 from pathlib import Path
 from typing import Final
 
 import build  # tests/guests/build.py
+import contain  # tests/guests/contain.py
 import pytest
 
 SOURCE: Final = Path(__file__).resolve().parent / "guests/fuzz.c"
 MEMORY_LIMIT: Final = 1 << 30  # of the largest process of a box; a worker's own limit is half of it
+
+
+@pytest.fixture(scope="module", autouse=True)
+def harmless() -> None:
+    if trouble := contain.trouble():
+        pytest.skip(trouble)
 
 
 def fingerprint(top: Path) -> dict[str, str]:
@@ -37,22 +45,10 @@ def fingerprint(top: Path) -> dict[str, str]:
     return found
 
 
-def processes_of(session: int) -> list[int]:
-    """The host processes that belong to `session`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and os.getsid(int(entry.name)) == session:
-                found.append(int(entry.name))
-        except ProcessLookupError:
-            continue
-    return found
-
-
 def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: int, timeout: float) -> None:
     """Runs the fuzzer in a root of its own and checks what it says and what it left behind."""
-    root, canary = tmp_path / "root", tmp_path / "canary"
-    for folder in (root / "tmp", root / "dev", root / "proc", canary / "folder"):
+    root, canary, state = tmp_path / "root", tmp_path / "canary", tmp_path / "state"
+    for folder in (root / "tmp", root / "dev", root / "proc", canary / "folder", state):
         folder.mkdir(parents=True)
     (canary / "file").write_text("untouched\n")
     (canary / "folder/inner").write_text("untouched too\n")
@@ -61,44 +57,55 @@ def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: in
     before = fingerprint(canary)
 
     command = [noah, "run", "--engine", engine, "--host", host, "--root", str(root), "-w", "/tmp", "--", "/fuzz"]
-    command += [str(seed), str(calls), str(canary)]
+    command = contain.contained(tmp_path, [*command, str(seed), str(calls), str(canary)])
+    environment = os.environ | {"HOME": str(state), "XDG_STATE_HOME": str(state), "TMPDIR": str(state)}
     output, errors = tmp_path / "output", tmp_path / "errors"
     with output.open("wb") as out, errors.open("wb") as err:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
-        timed_out = False
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, start_new_session=True
+        )
+        try:
+            status: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # unshare: the kernel kills all of its namespace
+            process.wait()
+            status = None
 
-        def expire() -> None:
-            nonlocal timed_out
-            timed_out = True
-            process.kill()
-
-        timer = threading.Timer(timeout, expire)
-        timer.start()
-        # wait4 and not subprocess: only it tells the memory of this box, its children's included.
-        _, status, usage = os.wait4(process.pid, 0)
-        timer.cancel()
-        timer.join()
-        process.returncode = os.waitstatus_to_exitcode(status)
-
-    left = processes_of(process.pid)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
     text = output.read_text(errors="backslashreplace")
     story = f"seed {seed}\n{text[-500:]}\n{errors.read_text(errors='backslashreplace')[-5000:]}"
-    assert not timed_out, f"no end after {timeout} s, {story}"
-    assert b"Traceback" not in errors.read_bytes(), story
-    assert process.returncode == 0, f"status {process.returncode}, {story}"
-    assert text.splitlines()[-1].startswith("done "), story
-    assert not left, f"processes left behind: {left}, {story}"
+    assert status is not None, f"no end after {timeout} s, {story}"
+    assert status == 0, f"containing failed, {story}"
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert not result["devices"], f"the host's devices were changed: {result['devices']}, {story}"
     assert fingerprint(canary) == before, f"files outside of the root were touched, {story}"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["canary", "errors", "output", "root"], story
-    assert usage.ru_maxrss * 1024 < MEMORY_LIMIT, f"{usage.ru_maxrss} KiB of memory, {story}"
+    known = {"canary", "errors", "output", "result.json", "root", "state"}
+    assert {path.name for path in tmp_path.iterdir()} == known, story
+    assert b"Traceback" not in errors.read_bytes(), story
+    assert result["status"] == 0, f"status {result['status']}, {story}"
+    assert text.splitlines()[-1].startswith("done "), story
+    assert not result["left"], f"processes left behind: {result['left']}, {story}"
+    assert result["memory"] < MEMORY_LIMIT, f"{result['memory']} bytes of memory, {story}"
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("host", ["linux", pytest.param("posix", marks=pytest.mark.posix)])
 def test_short(noah: str, tmp_path: Path, engine: str, host: str) -> None:
     fuzz(noah, tmp_path, engine, host, seed=1, calls=20_000 if host == "linux" else 5_000, timeout=540)
+
+
+def test_containment_tells_what_was_done(tmp_path: Path) -> None:
+    """Were it not to notice, the other tests would prove nothing."""
+    outside = Path("/dev/full").lstat()
+    script = "rm /dev/full; chmod 0 /dev/null; touch /etc/escaped; sleep 100 </dev/zero >/dev/zero 2>&1 &"
+    done = subprocess.run(
+        contain.contained(tmp_path, ["sh", "-c", script]), check=False, stderr=subprocess.PIPE, timeout=60
+    )
+    assert done.returncode == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["devices"].keys() == {"full", "null"}
+    assert [command.split()[0] for command in result["left"].values()] == ["sleep"]
+    assert b"Read-only file system" in done.stderr
+    assert Path("/dev/full").lstat() == outside
 
 
 @pytest.mark.fuzz
