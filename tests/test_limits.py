@@ -34,6 +34,8 @@ from tests.running import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow  # they measure what depends on an idle machine
+
 ENGINES: Final = ("kvm", pytest.param("emulator", marks=pytest.mark.slow))
 # Where a program may leave files without anybody noticing.
 TEMPORARY: Final = (Path(tempfile.gettempdir()), Path("/dev/shm"), Path("/run"), Path("/var/lock"), Path("/var/tmp"))

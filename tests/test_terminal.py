@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LATER: Final = "\0"  # before keys: for a moment that shows nothing on the screen, like a job in the foreground again
 PROMPT: Final = r"\$> $"
 BASH: Final = ("env", "PS1=$> ", "bash", "--norc", "--noprofile", "-i")
+pytestmark = pytest.mark.slow  # they measure what depends on an idle machine
+
 ENGINES: Final = ("kvm", pytest.param("emulator", marks=pytest.mark.slow))
 
 

@@ -6,7 +6,7 @@ until_seen() {
     echo "never saw $2"
     t capture-pane -p -t "$1"
 }
-t new-session -d -s main -x 80 -y 24 'PS1="> " exec bash --norc --noprofile -i'
+t new-session -d -s main -x 80 -y 24 'PS1="> " HISTFILE= exec bash --norc --noprofile -i' || exit
 t list-sessions -F '#{session_name} #{window_width}x#{window_height}'
 until_seen main '^>'
 t send-keys -t main 'echo $((6*7))-$(stty size | tr " " x) | rev' Enter; until_seen main 08x
