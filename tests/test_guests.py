@@ -48,6 +48,8 @@ TARGETS: Final = {
 }
 # Programs that also run without a dynamic loader: there the first page, brk and auxv look different.
 STATIC: Final = {"proc_exec": ("static", "static-pie"), "mm_map": ("static",), "mm_fault": ("static",)}
+# Its deadlock, which Noah does not find, ends only with the time limit.
+SLOW: Final = frozenset(("file_lock",))
 # What an engine or a host cannot do, or Noah does not do yet, by program and case: it only shrinks.
 LIMITS: Final[dict[str, dict[str, str]]] = {
     "kvm": {
@@ -212,6 +214,7 @@ def explain(case: str, native: Run, noah: Run) -> str:
 def collect() -> Iterator[object]:
     for target, marks in TARGETS.items():
         for name in SOURCES:
+            slow = [pytest.mark.slow] if name in SLOW else []
             if name.startswith("thread_") and target.engine == "emulator":
                 continue  # it runs one thread in a process: clone(2) answers EAGAIN
             for variant in (target.variant, *(STATIC.get(name, ()) if target == next(iter(TARGETS)) else ())):
@@ -222,7 +225,7 @@ def collect() -> Iterator[object]:
                         for limited in {target.engine, target.host, target.variant} & LIMITS.keys()
                         if (reason := LIMITS[limited].get(f"{name}-{case}"))
                     ]
-                    yield pytest.param(name, case, chosen, marks=[*marks, *known], id=f"{chosen}-{name}-{case}")
+                    yield pytest.param(name, case, chosen, marks=[*marks, *known, *slow], id=f"{chosen}-{name}-{case}")
 
 
 @functools.cache
