@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.errno import EAGAIN, EINTR, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_TRUNC, O_WRONLY
 from noah.abi.poll import POLLOUT
+from noah.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from noah.trace.errors import TEXTS
 
 if TYPE_CHECKING:
     from noah.kernel.task import Process
 
 _STDERR: Final = 2
+_NO_LIMIT: Final = (RLIM_INFINITY, RLIM_INFINITY)
 _AGAIN: Final = (EAGAIN, EINTR)
 
 
@@ -23,11 +25,12 @@ class TraceError(Exception):
 class Output:
     """The file. It is opened once, for appending; children inherit the descriptor, so lines never mix."""
 
-    __slots__ = ("_fd", "_host", "name")
+    __slots__ = ("_fd", "_host", "_limits", "name")
 
     def __init__(self, process: Process, path: bytes | None) -> None:
         """Without a path: stderr as it is now, whatever the program does with its own. Raises TraceError."""
         self._host = host = process.host
+        self._limits = process.rlimits
         mode = 0o666 & ~process.fs.umask  # the host's own umask is 0: see noah.api
         self.name = "stderr" if path is None else path.decode("utf-8", "backslashreplace")
         try:
@@ -43,11 +46,23 @@ class Output:
         data = text.encode("utf-8", "backslashreplace") + b"\n"
         while data:
             try:
-                data = data[self._host.files.write(self._fd, data) :]
+                data = data[self._write(data) :]
             except LinuxError as error:
                 if error.errno not in _AGAIN:
                     raise TraceError(f"trace file {self.name}: {_reason(error)}") from None
                 self._host.poller.poll([(self._fd, POLLOUT)], None, signals=False)
+
+    def _write(self, data: bytes) -> int:
+        """The size of files that the guest may write is the host's to limit; the trace is none of the guest's files."""
+        if self._limits.get(RLIMIT_FSIZE, _NO_LIMIT)[0] == RLIM_INFINITY:
+            return self._host.files.write(self._fd, data)
+        procs = self._host.procs
+        soft, hard = procs.getrlimit(RLIMIT_FSIZE)
+        procs.setrlimit(RLIMIT_FSIZE, (hard, hard))
+        try:
+            return self._host.files.write(self._fd, data)
+        finally:
+            procs.setrlimit(RLIMIT_FSIZE, (soft, hard))
 
     def close(self) -> None:
         self._host.files.close_quietly(self._fd)

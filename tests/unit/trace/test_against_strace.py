@@ -155,3 +155,15 @@ def test_threads_have_lines_of_their_own(tmp_path: Path) -> None:
     assert any(line.startswith('openat(AT_FDCWD, "/etc/passwd"') for line in own)
     assert re.fullmatch(r"exit\(0\) += \?", own[-2])
     assert own[-1] == "+++ exited with 0 +++"
+
+
+def test_the_program_s_own_limit_of_file_size_does_not_count(tmp_path: Path) -> None:
+    script = 'ulimit -f 1; i=0; while [ $((i += 1)) -lt 30 ]; do cd /; done; cat /etc/passwd > "$1"; echo $? on'
+    command = [NOAH, "run", "--engine", ENGINE, f"--strace={tmp_path}/log", "--", "bash", "-c", script, "bash"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "small")], capture_output=True, env=environment(), check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, b"153 on\n")  # 128 + SIGXFSZ
+    assert (tmp_path / "small").stat().st_size == 1024
+    assert "+++ killed by SIGXFSZ +++" in (tmp_path / "log").read_text()
+    assert (tmp_path / "log").stat().st_size > 2048
