@@ -33,6 +33,7 @@ from noah.mm.user import UserMemory
 from noah.syscalls import HANDLER_MODULES
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
+from noah.util.text import printable
 from noah.vfs.credentials import Credentials
 from noah.vfs.fdtable import FdTable
 from noah.vfs.file import OpenFile
@@ -129,12 +130,12 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         try:
             host.files.fstatat(AT_FDCWD, path)
         except LinuxError as error:
-            raise StartError(f"volume {_show(path)}: {describe(error)}") from None
+            raise StartError(f"volume {printable(path)}: {describe(error)}") from None
     try:
         mounts = make_mounts(host, options.root, options.volumes)
         host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
-        raise StartError(f"root {_show(options.root)}: {describe(error)}") from None
+        raise StartError(f"root {printable(options.root)}: {describe(error)}") from None
     fs = FsContext(mounts, host.procs.umask(0))  # Noah applies the guest's itself
     boot = _Boot(host, creds, fs, make_fds(host, mounts))
     home = _become(boot, options.user) if options.user else b""
@@ -143,7 +144,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     try:
         fs.cwd = fs.directory(boot, AT_FDCWD, cwd)
     except LinuxError as error:
-        raise StartError(f"working directory {_show(cwd)}: {describe(error)}") from None
+        raise StartError(f"working directory {printable(cwd)}: {describe(error)}") from None
     name = _find(boot, argv[0], environ.get(b"PATH", DEFAULT_PATH))
     arch = _arch_of(boot, name)
     try:
@@ -264,8 +265,8 @@ def _find(boot: _Boot, program: bytes, path: bytes) -> bytes:
             elif error.errno not in (ENOENT, ENOTDIR):
                 raise start_error(candidate, error) from None
     if denied is not None:
-        raise StartError(f"{_show(denied)}: permission denied, or not a program", 126)
-    raise StartError(f"{_show(program)}: not found in PATH", 127)
+        raise StartError(f"{printable(denied)}: permission denied, or not a program", 126)
+    raise StartError(f"{printable(program)}: not found in PATH", 127)
 
 
 def _arch_of(boot: _Boot, name: bytes) -> str:
@@ -288,8 +289,10 @@ def _arch_of(boot: _Boot, name: bytes) -> str:
         for arch in ARCHES.values():
             if arch.elf_machine == machine and head[4] == 2:
                 return arch.name
-        raise StartError(f"{_show(shown)}: made for a processor that Noah does not run (ELF machine {machine})", 126)
-    raise StartError(f"{_show(shown)}: neither an ELF program nor a script with a #! line", 126)
+        raise StartError(
+            f"{printable(shown)}: made for a processor that Noah does not run (ELF machine {machine})", 126
+        )
+    raise StartError(f"{printable(shown)}: neither an ELF program nor a script with a #! line", 126)
 
 
 def start_error(name: bytes, error: LinuxError) -> StartError:
@@ -298,7 +301,7 @@ def start_error(name: bytes, error: LinuxError) -> StartError:
     text = describe(error)
     if error.errno == ENOEXEC:
         text = f"not a program that can be run ({error.why or 'exec format error'})"
-    return StartError(f"{_show(name)}: {text}", status)
+    return StartError(f"{printable(name)}: {text}", status)
 
 
 def describe(error: LinuxError) -> str:
@@ -306,7 +309,3 @@ def describe(error: LinuxError) -> str:
     words = {ENOENT: "no such file or directory", EACCES: "permission denied", ENOTDIR: "not a directory"}
     text = words.get(error.errno) or ERRNO_NAMES.get(error.errno, str(error.errno))
     return f"{text} ({error.why})" if error.why else text
-
-
-def _show(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")

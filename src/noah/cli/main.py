@@ -44,7 +44,7 @@ def _command(words: list[str]) -> int:
         return say(f"noah {__version__}\n")
     if name not in ("run", "trace", "report", "doctor"):
         what = "an option" if name.startswith("-") else "a command"
-        text = f"{name} is not {what} of Noah" if name else "a command is missing: run, trace, report or doctor"
+        text = f"{name!r} is not {what} of Noah" if name else "a command is missing: run, trace, report or doctor"
         return complain(f"{text}; see 'noah --help'")
     from noah.cli.parse import UsageError
 

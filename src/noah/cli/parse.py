@@ -6,6 +6,8 @@ Written by hand because argparse would take longer to load than all that it does
 
 from __future__ import annotations
 
+from noah.util.text import printable
+
 
 class UsageError(Exception):
     """The command line makes no sense. The text names the word that is wrong."""
@@ -62,7 +64,7 @@ def parse(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
 
 def _long(parsed: Parsed, word: bytes, rest: list[bytes], by_name: dict[str, Option]) -> None:
     text, equals, value = word.partition(b"=")
-    name = text.decode("utf-8", "backslashreplace")
+    name = printable(text)
     option = by_name.get(name)
     if option is None:
         raise UsageError(f"unknown option {name}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from noah.cli.main import FAILURE, complain, say
 from noah.cli.parse import Option, Parsed, UsageError, parse
+from noah.util.text import printable
 
 if TYPE_CHECKING:
     from noah.api import Options
@@ -72,7 +73,7 @@ def options_from(parsed: Parsed) -> Options:
         raise UsageError("a program to run is missing")
     workdir = parsed.last("--workdir")
     if parsed.has("--workdir") and not workdir.startswith(b"/"):
-        raise UsageError(f"working directory {_text(workdir)!r} is no absolute path")
+        raise UsageError(f"working directory '{printable(workdir)}' is no absolute path")
     volumes = [_volume(value) for value in parsed.all("--volume")]
     environ = _environ(parsed.all("--env"))
 
@@ -84,8 +85,8 @@ def options_from(parsed: Parsed) -> Options:
     options.environ = environ
     options.cwd = workdir or None
     options.user = parsed.last("--user")
-    options.engine = _text(parsed.last("--engine", b"auto"))
-    options.host = _text(parsed.last("--host", b"auto"))
+    options.engine = printable(parsed.last("--engine", b"auto"))
+    options.host = printable(parsed.last("--host", b"auto"))
     _hooks(options, verbose=parsed.has("--verbose"))
     return options
 
@@ -115,7 +116,7 @@ def _hooks(options: Options, *, verbose: bool) -> None:
 
 def _choice(parsed: Parsed, name: str) -> None:
     metavar = next(option.metavar for option in COMMON if name in option.names)
-    value = _text(parsed.last(name, b"auto"))
+    value = printable(parsed.last(name, b"auto"))
     if value not in metavar.split("|"):
         _refuse(name, value, f"choose one of {', '.join(metavar.split('|'))}")
 
@@ -124,12 +125,12 @@ def _volume(value: bytes) -> tuple[bytes, bytes, bool]:
     """HOST:GUEST[:ro] as (host path, guest path, read-only)."""
     parts = value.split(b":")
     if len(parts) not in (2, 3) or not parts[0]:
-        _refuse("--volume", _text(value), "write HOST:GUEST or HOST:GUEST:ro")
+        _refuse("--volume", printable(value), "write HOST:GUEST or HOST:GUEST:ro")
     mode = parts[2] if len(parts) == 3 else b"rw"
     if mode not in (b"ro", b"rw"):
-        _refuse("--volume", _text(value), f"{_text(mode)!r} is neither ro nor rw")
+        _refuse("--volume", printable(value), f"'{printable(mode)}' is neither ro nor rw")
     if not parts[1].startswith(b"/"):
-        _refuse("--volume", _text(value), "the guest's path must be absolute")
+        _refuse("--volume", printable(value), "the guest's path must be absolute")
     return parts[0], parts[1], mode == b"ro"
 
 
@@ -142,7 +143,7 @@ def _environ(values: list[bytes]) -> dict[bytes, bytes]:
     for value in values:
         name, equals, content = value.partition(b"=")
         if not name:
-            _refuse("--env", _text(value), "the name is empty")
+            _refuse("--env", printable(value), "the name is empty")
         if equals:
             result[name] = content
         elif name in own:
@@ -151,8 +152,4 @@ def _environ(values: list[bytes]) -> dict[bytes, bytes]:
 
 
 def _refuse(option: str, value: str, why: str) -> NoReturn:
-    raise UsageError(f"{option} {value!r}: {why}")
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")
+    raise UsageError(f"{option} '{value}': {why}")

@@ -26,6 +26,7 @@ from noah.loader.script import parse_script
 from noah.loader.stack import StackImage, check_size
 from noah.mm.fault import map_stack
 from noah.mm.vma import MappedFile
+from noah.util.text import printable
 from noah.vfs.caller import Caller
 from noah.vfs.credentials import Credentials
 from noah.vfs.file import OpenFile
@@ -86,8 +87,7 @@ class Program:
         try:
             file = open_program(task, AT_FDCWD, path, 0)
         except LinuxError as error:
-            name = path.decode("utf-8", "backslashreplace")
-            raise LinuxError(error.errno, f"its interpreter {name}") from None
+            raise LinuxError(error.errno, f"its interpreter {printable(path)}") from None
         self._opened.append(file)
         return file
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from noah.util.text import printable
+
 _ID_MAX: Final = (1 << 32) - 2  # (uid_t)-1 means "no user" (chown(2))
 
 
@@ -32,7 +34,7 @@ def find_user(text: bytes, passwd: bytes, group: bytes) -> User:
     else:
         uid, gid, name, home = _id(user), 0, b"", b""
     if uid < 0 or gid < 0:
-        raise NoSuchUser(f"user {_text(user)!r} is not in the root's /etc/passwd")
+        raise NoSuchUser(f"user '{printable(user)}' is not in the root's /etc/passwd")
     if not colon:
         members = (fields for fields in _entries(group, 4) if name and name in fields[3].split(b","))
         groups = {_id(fields[2]) for fields in members} | {gid}
@@ -40,7 +42,7 @@ def find_user(text: bytes, passwd: bytes, group: bytes) -> User:
     found = _find(group, wanted, 4)
     gid = _id(found[2]) if found is not None else _id(wanted)
     if gid < 0:
-        raise NoSuchUser(f"group {_text(wanted)!r} is not in the root's /etc/group")
+        raise NoSuchUser(f"group '{printable(wanted)}' is not in the root's /etc/group")
     return User(uid, gid, (gid,), home)
 
 
@@ -64,7 +66,3 @@ def _id(text: bytes) -> int:
         return -1
     number = int(text)
     return number if number <= _ID_MAX else -1
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")

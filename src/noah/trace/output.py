@@ -9,6 +9,7 @@ from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_TRUNC, O_WRONLY
 from noah.abi.poll import POLLOUT
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from noah.trace.errors import TEXTS
+from noah.util.text import printable
 
 if TYPE_CHECKING:
     from noah.kernel.task import Process
@@ -32,7 +33,7 @@ class Output:
         self._host = host = process.host
         self._limits = process.rlimits
         mode = 0o666 & ~process.fs.umask  # the host's own umask is 0: see noah.api
-        self.name = "stderr" if path is None else path.decode("utf-8", "backslashreplace")
+        self.name = "stderr" if path is None else printable(path)
         try:
             if path is None:
                 self._fd = host.files.dup(_STDERR, 3)

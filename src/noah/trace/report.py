@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.trace import state
 from noah.trace.output import Output, TraceError
+from noah.util.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +33,7 @@ class Missed:
         """What marks the lines of this run in the file; empty until something is missing, or of_one_run()."""
 
     def __call__(self, process: Process, what: str) -> None:
-        program = " ".join(process.comm.decode("utf-8", "backslashreplace").split()) or "?"
+        program = printable(process.comm) or "?"
         if self._errors is not None:
             self._errors.write(f"noah: {program} asked for {what}, which Noah does not have\n")
         state.append(process.host, MISSING, f"{self.run}\t{program}\t{what}\n")
@@ -82,13 +83,14 @@ class Bugs:
         self._told = False
 
     def __call__(self, process: Process, text: str) -> None:
-        state.append(process.host, BUGS, text)
         first, _, rest = text.partition("\n")
+        if rest:  # else it is a word to the user and no mistake of Noah's
+            state.append(process.host, BUGS, text)
         if self._strict or not rest:
             self._errors.write(text)
         elif not self._told:
             self._told = True  # a program may run into the same mistake a million times
-            where = state.path(process.host, BUGS).decode("utf-8", "backslashreplace") or "nowhere: HOME is not set"
+            where = printable(state.path(process.host, BUGS)) or "nowhere: HOME is not set"
             self._errors.write(f"{first.rstrip(':')}; the program goes on; details are in {where}\n")
 
 

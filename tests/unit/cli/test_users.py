@@ -49,7 +49,7 @@ def test_find_user(text: bytes, uid: int, gid: int, groups: tuple[int, ...], hom
         (b"ann:", "group ''"),
         (b"ann:wheel", "group 'wheel'"),
         (b"ann:-5", "group '-5'"),
-        (b"\xff", r"user '\\xff'"),
+        (b"\xff", r"user '\xff'"),
     ],
 )
 def test_unknown_names(text: bytes, missing: str) -> None:

@@ -68,7 +68,7 @@ def test_odd_names_do_not_break_the_list(host: Host) -> None:
     missed = Missed()
     missed(process(host, b"a\tb\nc\xff"), "x")
     assert len(state.read(host, MISSING)) == 1
-    assert table_of([*state.read(host, MISSING), "rubbish", ""])[1].endswith(r"a b c\xff")
+    assert table_of([*state.read(host, MISSING), "rubbish", ""])[1].endswith(r"a\tb\nc\xff")
 
 
 def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
