@@ -20,13 +20,12 @@ CASE(bad_arguments) {
     CHECK("offset unaligned", syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 100));
     CHECK("length of half the space", mmap(NULL, 1UL << 63, PROT_READ, ANONYMOUS, -1, 0));
     CHECK("length -1", mmap(NULL, -1UL, PROT_READ, ANONYMOUS, -1, 0));
-    CHECK("length 128 TiB", mmap(NULL, 1UL << 47, PROT_NONE, ANONYMOUS | MAP_NORESERVE, -1, 0));
+    CHECK("length 256 TiB", mmap(NULL, 1UL << 48, PROT_NONE, ANONYMOUS | MAP_NORESERVE, -1, 0));
     CHECK("closed file", mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, closed, 0));
     CHECK("fd -1", mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, -1, 0));
     CHECK_OK("anonymous ignores the fd", mmap(NULL, PAGE, PROT_READ, ANONYMOUS, fd, 0));
     CHECK("fixed unaligned", mmap(page + 1, PAGE, PROT_READ, ANONYMOUS | MAP_FIXED, -1, 0));
     CHECK("fixed kernel", mmap(KERNEL_POINTER, PAGE, PROT_READ, ANONYMOUS | MAP_FIXED, -1, 0));
-    CHECK("fixed over the end", mmap((void *)0x7ffffffff000, 2 * PAGE, PROT_READ, ANONYMOUS | MAP_FIXED, -1, 0));
     CHECK_OK("hint in the kernel", mmap(KERNEL_POINTER, PAGE, PROT_READ, ANONYMOUS, -1, 0));
     CHECK("validate, unknown flag", mmap(NULL, PAGE, PROT_READ, MAP_SHARED_VALIDATE | 1 << 24, fd, 0));
     CHECK_OK("validate", mmap(NULL, PAGE, PROT_READ, MAP_SHARED_VALIDATE, fd, 0));
@@ -91,6 +90,11 @@ CASE(hint) {
 }
 
 #ifdef __x86_64__
+CASE(x86_end_of_user_space) {
+    CHECK("fixed over the end", mmap((void *)0x7ffffffff000, 2 * PAGE, PROT_READ, ANONYMOUS | MAP_FIXED, -1, 0));
+    CHECK("128 TiB", mmap(NULL, 1UL << 47, PROT_NONE, ANONYMOUS | MAP_NORESERVE, -1, 0));
+}
+
 CASE(x86_low_2g) {
     char *low = mmap(NULL, PAGE, READ_WRITE, ANONYMOUS | MAP_32BIT, -1, 0);
     BOOL("below 2 GiB", (uintptr_t)low + PAGE <= 1UL << 31);
