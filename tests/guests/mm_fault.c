@@ -23,6 +23,18 @@ CASE(segv_codes) {
     FAULT("read read only", readonly, peek(readonly + 4095));
 }
 
+CASE(nothing_at_low_addresses) {
+    /* Below the program there is nothing, also where its pages share a level of the page tables with these. */
+    volatile long readable = 0, writable = 0;
+    guest_catch_faults(true);
+    for (volatile uintptr_t at = 0; at < 0x200000; at += PAGE) {
+        if (sigsetjmp(guest_fault_return, 1) == 0) peek((void *)at), readable++;
+        if (sigsetjmp(guest_fault_return, 1) == 0) poke((void *)at, 0), writable++;
+    }
+    guest_catch_faults(false);
+    say("readable %ld, writable %ld", readable, writable);
+}
+
 CASE(segv_wide) {
     char *base = pages(2, READ_WRITE);
     munmap(base + PAGE, PAGE);
