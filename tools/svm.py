@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from types import MappingProxyType
@@ -31,8 +32,9 @@ MODULES: Final = ("irqbypass", "kvm", "kvm-amd")
 PURE_PYTHON: Final = ("pytest", "pytest-timeout", "pluggy", "iniconfig", "packaging", "pygments")
 COPIED: Final = ("src", "tests", "pyproject.toml")
 END: Final = "svm: status"
+# Two processors, one after the other in one thread: with a thread for each, QEMU 7.2 at times drowns in interrupts.
 MACHINE: Final = (
-    *("-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt", "-smp", "2", "-m", "2048"),
+    *("-M", "q35", "-accel", "tcg,thread=single", "-cpu", "EPYC,+svm,+npt", "-smp", "2", "-m", "2048"),
     *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),
 )
 KERNEL_OPTIONS: Final = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc"
@@ -80,8 +82,9 @@ def _package_names() -> tuple[str, ...]:
     return _dependency("linux-image-cloud-amd64", r"linux-image-[\w.+-]+"), "busybox-static", python, *libraries
 
 
-def _unpacked() -> Path:
+def unpacked() -> Path:
     """The folder with the packages' contents; fetched once, and again when there are newer ones."""
+    CACHE.mkdir(parents=True, exist_ok=True)
     names = _package_names()
     policy = _output("apt-cache", "policy", *names)
     wanted = "\n".join(names + tuple(re.findall(r"Candidate: (.*)", policy)))
@@ -215,10 +218,11 @@ def run(
     (without the leading slash).
     Raises SvmError when the computer cannot be built, and when the command has not finished after `timeout` seconds.
     """
-    root = _unpacked()
-    disk = CACHE / f"disk.{os.getpid()}"
-    disk.write_bytes(_initial_ram_disk(root, command, more, texts))
+    root = unpacked()
     kernel = next((root / "boot").glob("vmlinuz-*"))
+    with tempfile.NamedTemporaryFile(dir=CACHE, prefix="disk.", delete=False) as file:
+        file.write(_initial_ram_disk(root, command, more, texts))
+    disk = Path(file.name)
     boot = ("-kernel", str(kernel), "-initrd", str(disk), "-append", KERNEL_OPTIONS)
     lines = []
     try:
