@@ -62,7 +62,6 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "file_path-closed_directories": "chdir() does not ask for search permission",
         "file_perm-accessing": "access() asks for the effective ids",
         "file_perm-attributes": "XATTR_CREATE together with XATTR_REPLACE",
-        "mm_fault-nothing_at_low_addresses": "stale upper page-table levels after execve",
         "pipe_basic-capacity": "F_SETPIPE_SZ with a negative size",
         "pipe_fifo-nonblocking": "a FIFO that never had a writer reads as empty",
         "poll_basic-signals": "ppoll() without time does not let a signal in",
@@ -75,7 +74,6 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "tty_pty-hang_up": "the hang-up of a terminal",
         "tty_pty-packet_and_exclusive_modes": "TIOCEXCL and its like are not there yet",
     },
-    "static": {"mm_fault-segv_codes": "address 0 can be read by a static program"},
     "emulator": {
         "sig_fault-x86_float_exceptions": "Unicorn does not raise the SSE exceptions",
         "sig_fault-x86_unaligned": "Unicorn does not check the alignment of movaps",

@@ -56,7 +56,7 @@ from noah.vm.arch.x86_64 import (
     RSP,
 )
 from noah.vm.arch.x86_cpuid import XSAVE_SIZE, guest_table
-from noah.vm.arch.x86_paging import PageTables, flags_of, flags_removed, kernel_flags_of
+from noah.vm.arch.x86_paging import PageTables, TableZone, flags_of, flags_removed, kernel_flags_of
 from noah.vm.arch.x86_system import (
     FRAME_SIZE,
     IRET_ADDRESS,
@@ -109,6 +109,7 @@ _GS_BASE: Final = 4 * 24
 _SS: Final = 5 * 24
 _TR: Final = 6 * 24
 _CR2: Final = 232
+_CR3: Final = 240
 
 _MSR_STAR: Final = 0xC0000081
 _MSR_LSTAR: Final = 0xC0000082
@@ -135,6 +136,7 @@ KICK_SIGNAL: Final = 63  # SIGRTMAX - 1
 """Ends KVM_RUN of another thread (Vcpu.kick); it arrives with si_code SI_TKILL from this process itself."""
 
 _CHUNK: Final = 64 << 20  # one memory slot
+_TABLE_ZONE: Final = 30 << 20  # for page tables, in the first slot
 _EAGER_LIMIT: Final = 256 << 20  # larger mappings get their page tables when they are touched
 _CPUID_ENTRIES: Final = 200
 
@@ -291,6 +293,8 @@ class KvmVcpu:
         return sregs
 
     def _set_sregs(self, sregs: bytearray) -> None:
+        # Whatever else is loaded: the page tables are those of the program that runs now.
+        sregs[_CR3 : _CR3 + 8] = self._machine.root.to_bytes(8, "little")
         ioctl(self._fd, _SET_SREGS, sregs)
 
     # -- running
@@ -558,6 +562,7 @@ class KvmMachine:
         "_slot_pages",
         "_tables",
         "_vcpu_count",
+        "_zone",
         "_vcpu_fds",
         "arch",
         "arena",
@@ -581,6 +586,7 @@ class KvmMachine:
         self._chunks: list[int] = []
         self._lazy: list[tuple[int, int, int, int]] = []
         self.host_clock: hostclock.HostClock | None = None
+        self._zone = TableZone(x86_system.SIZE, _TABLE_ZONE)
         self._open()
         self._set_up()
         self._probe()
@@ -609,7 +615,8 @@ class KvmMachine:
         tables = x86_system.tables()
         arena.anonymous(at, len(tables))
         arena.view[at : at + len(tables)] = tables
-        self._tables = PageTables(arena)
+        assert arena.alloc(_TABLE_ZONE) == x86_system.SIZE
+        self._tables = PageTables(arena, self._zone)
         self.root = self._tables.root
         self._lazy.clear()
         self._tables.map(USER_LIMIT + at, x86_system.STUBS - at, at, kernel_flags_of(READ))
@@ -807,6 +814,11 @@ class KvmMachine:
 
     def reset(self) -> None:
         self.arena.reset()
+        if self._zone.is_half_used:
+            # Taking a slot away makes KVM forget everything that it derived from page tables.
+            ioctl(self.vm, _SET_USER_MEMORY_REGION, struct.pack("<IIQQQ", 0, 0, 0, 0, 0))
+            self._register(0, self._chunks[0])
+            self._zone.rewind()
         self._set_up()
 
     def new_vcpu(self) -> KvmVcpu:

@@ -61,10 +61,40 @@ def flags_removed(old: int, new: int) -> bool:
     return bool((old ^ _NX) & ~(new ^ _NX) & (_PRESENT | _WRITABLE | _NX))
 
 
-class PageTables:
-    """The page tables of one address space. Addresses and lengths are multiples of 4 KiB and below 2^47."""
+class TableZone:
+    """Pages of the arena for page tables alone, each handed out once: see PageTables."""
 
-    __slots__ = ("_arena", "_directories", "_pointers", "_pool", "_tables", "_words", "root")
+    __slots__ = ("_end", "_next", "_start")
+
+    def __init__(self, start: int, size: int) -> None:
+        self._start = self._next = start
+        self._end = start + size
+
+    @property
+    def is_half_used(self) -> bool:
+        return 2 * self._next > self._start + self._end
+
+    def rewind(self) -> None:
+        """Every page may be handed out again."""
+        self._next = self._start
+
+    def take(self, size: int) -> int | None:
+        """Offset of a run of pages; None when there are no more."""
+        if self._next + size > self._end:
+            return None
+        self._next += size
+        return self._next - size
+
+
+class PageTables:
+    """The page tables of one address space. Addresses and lengths are multiples of 4 KiB and below 2^47.
+
+    A hypervisor with shadow paging keeps what it derived from a table by the table's guest-physical page, and does not
+    see that the host writes another one there: what was linked to the old table then shows the new one's pages. So pages
+    come from a zone that never gives one twice, where there is such a hypervisor.
+    """
+
+    __slots__ = ("_arena", "_directories", "_pointers", "_pool", "_tables", "_words", "_zone", "root")
 
     LINK: ClassVar[int] = _LINK  # what makes an entry point to a table
     SIZE: ClassVar[int] = _LARGE  # the bit that tells a 2 MiB entry from a 4 KiB one (and from a link)
@@ -72,8 +102,9 @@ class PageTables:
     DIRTY: ClassVar[int] = _DIRTY
     ADDRESS: ClassVar[int] = _ADDRESS
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, arena: Arena, zone: TableZone | None = None) -> None:
         self._arena = arena
+        self._zone = zone
         self._words = arena.words
         self._pool: list[int] = []
         self._pointers: dict[int, int] = {}  # 512 GiB region -> word index of its page-directory-pointer table
@@ -83,7 +114,9 @@ class PageTables:
 
     def _new_page(self) -> int:
         if not self._pool:
-            start = self._arena.alloc(_POOL_PAGES * PAGE)
+            start = self._zone.take(_POOL_PAGES * PAGE) if self._zone is not None else None
+            if start is None:
+                start = self._arena.alloc(_POOL_PAGES * PAGE)
             self._arena.anonymous(start, _POOL_PAGES * PAGE)
             self._pool = list(range(start + (_POOL_PAGES - 1) * PAGE, start - PAGE, -PAGE))
         return self._pool.pop()
