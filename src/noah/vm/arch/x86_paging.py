@@ -90,8 +90,8 @@ class PageTables:
     """The page tables of one address space. Addresses and lengths are multiples of 4 KiB and below 2^47.
 
     A hypervisor with shadow paging keeps what it derived from a table by the table's guest-physical page, and does not
-    see that the host writes another one there: what was linked to the old table then shows the new one's pages. So pages
-    come from a zone that never gives one twice, where there is such a hypervisor.
+    see that the host writes another one there: what was linked to the old table then shows the new one's pages. So
+    pages come from a zone that never gives one twice, where there is such a hypervisor.
     """
 
     __slots__ = ("_arena", "_directories", "_pointers", "_pool", "_tables", "_words", "_zone", "root")
