@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +23,9 @@ from noah.mm.space import MAX_MAP_COUNT, AddressSpace
 from noah.vm.api import EXEC, READ, WRITE
 from noah.vm.arena import PAGE, Arena
 from noah.vm.fake import FakeMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BASE: Final = 0x10_0000_0000
 TOP: Final = 0x7FFF_0000_0000
@@ -103,7 +106,7 @@ def call(space: AddressSpace, name: str, *a: int) -> None:
     elif name in ("munmap", "mprotect"):
         getattr(space, name)(*a)
     elif name == "mremap":
-        mremap(space, *a)  # type: ignore[call-arg]
+        mremap(space, *a)
     elif name in ("madvise", "msync"):
         getattr(advise, name)(space, *a)
     elif name == "name":
@@ -160,14 +163,15 @@ class TestManyAreas:
         assert caught.value.errno == ENOMEM
         assert len(space.vmas) == MAX_MAP_COUNT + 1
         start = BASE + 21 * PAGE
-        for refused in (
+        refused: list[Callable[[], None]] = [
             lambda: space.munmap(start, PAGE),
             lambda: space.mprotect(start, PAGE, PROT_READ),
             lambda: advise.madvise(space, start, PAGE, mman.MADV_DONTFORK),
             lambda: lock.mlock(space, start, PAGE),
-        ):
+        ]
+        for split in refused:
             with pytest.raises(LinuxError) as caught:
-                refused()
+                split()
             assert caught.value.errno == ENOMEM
         space.munmap(BASE + 100 * PAGE, 8 * MAX_MAP_COUNT * PAGE)
         check(space)
