@@ -90,7 +90,8 @@ class RegularFile(HostFile):
 
     def get_flags(self) -> int:
         """O_NONBLOCK means nothing here, so the guest's own word for it is kept (see open_host())."""
-        return self.files.get_flags(self.fd) & ~O_NONBLOCK | self.flags & (O_NONBLOCK | O_NOFOLLOW | O_LARGEFILE)
+        flags = self.files.get_flags(self.fd) & ~(O_NONBLOCK | O_NOFOLLOW)
+        return flags | self.flags & (O_NONBLOCK | O_NOFOLLOW | O_LARGEFILE)
 
     def set_flags(self, flags: int) -> None:
         self.files.set_flags(self.fd, flags)

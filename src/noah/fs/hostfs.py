@@ -364,6 +364,8 @@ class HostPlace(Place):
         self._tree.files.faccessat(self._dirfd, self._name, mode, flags | self._flags)
 
     def readlink(self) -> bytes:
+        if not self._name and self.stat().mode & S_IFMT != S_IFLNK:
+            raise LinuxError(EINVAL)
         return self._tree.files.readlinkat(self._dirfd, self._name)
 
     def socket_path(self) -> tuple[Handle, bytes]:

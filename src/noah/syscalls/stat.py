@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from noah.abi.arch import ABIS
-from noah.abi.errno import EINVAL, LinuxError
+from noah.abi.errno import EINVAL, ENOENT, LinuxError
 from noah.abi.fcntl import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -15,7 +15,7 @@ from noah.abi.fcntl import (
     AT_SYMLINK_NOFOLLOW,
 )
 from noah.abi.kinds import AccessMode, AtFlags, DirFd, Fd, Int, OutPath, Path, StatPtr, StatxMask, StatxPtr
-from noah.abi.stat import STATX__RESERVED, STATX_BASIC_STATS, STATX_MNT_ID, major, minor
+from noah.abi.stat import S_IFLNK, S_IFMT, STATX__RESERVED, STATX_BASIC_STATS, STATX_MNT_ID, major, minor
 from noah.abi.structs import Statx as StatxLayout
 from noah.kernel.task import Task
 from noah.syscalls.paths import check_flags, place_at, read_path
@@ -134,9 +134,12 @@ def readlinkat(task: Task, dirfd: DirFd, path: Path, buf: OutPath, size: Int) ->
 def _readlink(task: Task, dirfd: int, path: int, buf: int, size: int) -> int:
     if size <= 0:
         raise LinuxError(EINVAL)
-    flags = AT_SYMLINK_NOFOLLOW
     if dirfd != AT_FDCWD and not read_path(task, path):
-        flags |= AT_EMPTY_PATH
-    target = place_at(task, dirfd, path, flags).readlink()[:size]
+        place = place_at(task, dirfd, path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
+        if place.stat().mode & S_IFMT != S_IFLNK:
+            raise LinuxError(ENOENT)
+    else:
+        place = place_at(task, dirfd, path, AT_SYMLINK_NOFOLLOW)
+    target = place.readlink()[:size]
     task.mem.write(buf, target)
     return len(target)

@@ -97,7 +97,7 @@ class FsContext:
         walk = Walk(self, start, resolve)
         if flags & O_CREAT:
             at, name, slash = walk.parent(path)
-            if slash:
+            if slash and name:
                 raise LinuxError(EISDIR)
             while follow and name:
                 target = at.link(name)
@@ -110,9 +110,8 @@ class FsContext:
                     raise LinuxError(EISDIR)
             if not name:
                 raise LinuxError(EEXIST if flags & O_EXCL else EISDIR)
-            return at.place(name).open(caller, flags | O_NOFOLLOW, mode)
-        place = walk.resolve(path, follow=follow)
-        return place.open(caller, flags if flags & O_NOFOLLOW else flags | (O_NOFOLLOW if follow else 0), mode)
+            return at.place(name).open(caller, flags, mode)
+        return walk.resolve(path, follow=follow).open(caller, flags, mode)
 
     def directory(self, caller: Caller, dirfd: int, path: bytes) -> Directory:
         """A directory to stay in: chdir(2), chroot(2)."""
@@ -181,11 +180,11 @@ class Walk:
 
     def _walk(self, at: Directory, path: bytes) -> tuple[Directory, bytes, bool]:
         names = [name for name in path.split(b"/") if name and name != b"."]
-        # `a/.` is the directory a itself, as `a/` is when it comes to following links
-        slash = path.endswith((b"/", b"/."))
+        slash = path.endswith(b"/")
         mounts = self._fs.mounts
         index = 0
         count = len(names)
+        last = count - 1 if not path.endswith(b"/.") else count  # `a/.` is in a, while `a` is in its parent
         while index < count:
             name = names[index]
             if name == b"..":
@@ -203,7 +202,7 @@ class Walk:
                         raise LinuxError(ENOTDIR)
                     return at, mount.file, slash
                 continue
-            if index == count - 1:
+            if index == last:
                 return at, name, slash
             taken = at.leap(self._fs, names, index)
             if taken is not None:

@@ -12,6 +12,7 @@ from noah.abi.errno import EAGAIN, EBADF, ENODEV, EOPNOTSUPP, EPIPE, ESPIPE, Lin
 from noah.abi.fcntl import (
     O_ACCMODE,
     O_LARGEFILE,
+    O_NOFOLLOW,
     O_NONBLOCK,
     O_RDONLY,
     O_WRONLY,
@@ -128,7 +129,7 @@ class StreamFile(HostFile):
         raise LinuxError(ESPIPE if self.stat().mode & S_IFMT == S_IFIFO else ENODEV)
 
     def get_flags(self) -> int:
-        return self.files.get_flags(self.fd) | self.flags & O_LARGEFILE
+        return self.files.get_flags(self.fd) & ~O_NOFOLLOW | self.flags & (O_LARGEFILE | O_NOFOLLOW)
 
     def set_flags(self, flags: int) -> None:
         self.files.set_flags(self.fd, flags)
