@@ -21,6 +21,7 @@ _LARGE: Final = 0x80
 _NX: Final = 1 << 63
 _ADDRESS: Final = 0x000F_FFFF_FFFF_F000
 _LINK: Final = _PRESENT | _WRITABLE | _USER | _ACCESSED
+_GIB: Final = 1 << 30
 _POOL_PAGES: Final = 32
 _EMPTY: Final = array("Q", bytes(PAGE))
 
@@ -191,6 +192,10 @@ class PageTables:
         end = address + length
         while address < end:
             region = address >> 21
+            if not address & (_GIB - 1) and address + _GIB <= end:
+                self._clear_directory(region)
+                address += _GIB
+                continue
             size = min(end, region + 1 << 21) - address
             table = self._tables.get(region)
             if table is None:
@@ -207,6 +212,19 @@ class PageTables:
                 slot = table + (address >> 12 & 511)
                 words[slot : slot + count] = _EMPTY[:count]
             address += size
+
+    def _clear_directory(self, region: int) -> None:
+        """Clear every entry of the 1 GiB that begins with a 2 MiB region."""
+        directory = self._directories.get(region >> 9)
+        if directory is not None:
+            words = self._words
+            for index, entry in enumerate(words[directory : directory + 512].tolist()):
+                if entry:
+                    table = self._tables.get(region + index)
+                    if table is None:
+                        words[directory + index] = 0
+                    else:
+                        words[table : table + 512] = _EMPTY
 
     def translate(self, address: int) -> int:
         """The entry that maps an address, 0 if none: large entries as the 4 KiB entry they stand for."""
