@@ -190,3 +190,29 @@ CASE_WITH_PROGRAMS(exec_from_a_thread_that_is_not_the_first) {
     waitpid(child, &status, 0);
     say("status %d", WEXITSTATUS(status));
 }
+
+static void *wait_for_two_signals(void *unused UNUSED) {
+    sigset_t set;
+    siginfo_t info;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    long sum = 0;
+    for (int i = 0; i < 2; i++) {
+        if (sigwaitinfo(&set, &info) == SIGRTMIN) sum += info.si_value.sival_int;
+    }
+    return (void *)sum;
+}
+
+CASE(sigwaitinfo_in_a_thread_lets_others_work) {
+    pthread_t thread;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_create(&thread, NULL, wait_for_two_signals, NULL);
+    usleep(10000);
+    CHECK("to the process", sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 30}));
+    usleep(10000);
+    CHECK("to the thread", pthread_sigqueue(thread, SIGRTMIN, (union sigval){.sival_int = 4}));
+    say("sum: %ld", joined(thread));
+}

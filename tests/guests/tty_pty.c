@@ -2,6 +2,7 @@
 #include "hostile.h"
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <termios.h>
 
 static int master, slave;
@@ -222,6 +223,31 @@ CASE(controlling_terminal) {
     shows("master", master);
     CHECK("not my terminal", tcgetpgrp(slave));
     CHECK("tcsetpgrp", tcsetpgrp(slave, getpgrp()));
+}
+
+CASE(master_is_never_in_the_background) {
+    make_pty();
+    int ready[2];
+    NEED(pipe(ready));
+    pid_t child;
+    START_CHILD(child) {
+        become_session();
+        NEED(write(slave, "first", 5));
+        NEED(write(ready[1], "r", 1));
+        char byte;
+        NEED(read(slave, &byte, 1));
+        say("slave read %c", byte);
+        signal(SIGHUP, SIG_IGN);
+    }
+    char byte, text[16] = "";
+    NEED(read(ready[0], &byte, 1));
+    struct iovec part = {text, 3};
+    CHECK("readv", readv(master, &part, 1));
+    CHECK("read", read(master, text, 10));
+    types("x\n");
+    BOOL("foreground group is the child's", tcgetpgrp(master) == child);
+    CHECK("TIOCGSID", ({ int session = 0; ioctl(master, TIOCGSID, &session) ? -1 : session == child; }));
+    reap("child", child);
 }
 
 CASE(open_makes_it_controlling) {

@@ -153,6 +153,7 @@ class Task:
 
     __slots__ = (
         "altstack",
+        "awaited",
         "clear_child_tid",
         "comm",
         "creds",
@@ -187,6 +188,7 @@ class Task:
         self.fs = process.fs
         self.creds = process.creds
         self.pid = self.tid = process.pid
+        self.awaited = 0  # signals that rt_sigtimedwait(2) waits for, blocked as they may be
         self.sigmask = 0  # blocked signals: bit n-1 = signal n
         self.saved_mask: int | None = None  # the mask to go back to after sigsuspend, ppoll, pselect (see signals)
         self.sigpending = Pending()  # signals for this thread
@@ -234,6 +236,10 @@ class Task:
         if signalled:
             signals.collect(self)
         return signalled
+
+    def sleep(self, left_ns: int | None) -> None:
+        """Wait until the host or another thread has something for this one, or the time is over."""
+        self._poll((), left_ns)
 
     def _poll(self, fds: Sequence[tuple[int, int]], left: int | None) -> tuple[list[tuple[int, int]], bool]:
         """Poller.poll(), out of the kernel if there are other threads, who can end it."""

@@ -71,8 +71,8 @@ class Threads:
         """A signal has become pending, for one thread or for any: see that somebody looks."""
         if target is None:
             candidates = [self.holder, *self._process.tasks]
-            target = next((task for task in candidates if not task.sigmask & mask), None)
-        if target is not None and target is not self.holder and not target.sigmask & mask:
+            target = next((task for task in candidates if not task.sigmask & ~task.awaited & mask), None)
+        if target is not None and target is not self.holder and not target.sigmask & ~target.awaited & mask:
             self.kick(target)
 
     def wake_waiters(self) -> None:

@@ -308,7 +308,7 @@ def _wait_for_handler(task: Task) -> None:
     signals = task.process.signals
     signals.collect(task)
     while not signals.deliverable(task):
-        task.host.poller.poll((), None)
+        task.sleep(None)
         signals.collect(task)
 
 
@@ -345,4 +345,8 @@ def _wait_for(task: Task, wanted: int, limit: int | None) -> Siginfo:
             raise LinuxError(EAGAIN)
         if signals.deliverable(task):
             raise LinuxError(EINTR)
-        task.host.poller.poll((), left)
+        task.awaited = wanted
+        try:
+            task.sleep(left)
+        finally:
+            task.awaited = 0

@@ -234,6 +234,7 @@ class KvmVcpu:
         self.fault_present = False
         used = self._create()
         self._set_sregs(self._initial_sregs())
+        machine.vcpus.append(self)
         if used:
             self.set_fp(b"")
             for index in range(COUNT):
@@ -296,6 +297,10 @@ class KvmVcpu:
         # Whatever else is loaded: the page tables are those of the program that runs now.
         sregs[_CR3 : _CR3 + 8] = self._machine.root.to_bytes(8, "little")
         ioctl(self._fd, _SET_SREGS, sregs)
+
+    def follow_root(self) -> None:
+        """Use the page tables that the machine has now."""
+        self._set_sregs(self._get_sregs())
 
     # -- running
 
@@ -547,6 +552,7 @@ class KvmVcpu:
 
     def close(self) -> None:
         run = self._run
+        self._machine.vcpus.remove(self)
         self._let_go()
         self._machine.leave_vcpu(self._number, self._fd, run)
 
@@ -573,6 +579,7 @@ class KvmMachine:
         "trap_level",
         "user_limit",
         "user_state",
+        "vcpus",
         "vm",
     )
 
@@ -583,6 +590,7 @@ class KvmMachine:
         self.device = _Device()
         self.arena = arena or Arena()
         self.trap_level = self.user_state = _ON_USER
+        self.vcpus: list[KvmVcpu] = []  # those that run guest code
         self._chunks: list[int] = []
         self._lazy: list[tuple[int, int, int, int]] = []
         self.host_clock: hostclock.HostClock | None = None
@@ -820,6 +828,8 @@ class KvmMachine:
             self._register(0, self._chunks[0])
             self._zone.rewind()
         self._set_up()
+        for vcpu in self.vcpus:
+            vcpu.follow_root()
 
     def new_vcpu(self) -> KvmVcpu:
         return KvmVcpu(self)
@@ -850,9 +860,11 @@ class KvmMachine:
             os.close(fd)
         os.close(self.vm)
         self._open()
+        self.vcpus = [vcpu]
         vcpu.after_fork()
 
     def close(self) -> None:
+        self.vcpus.clear()
         self._idle.clear()
         for fd in self._vcpu_fds:
             os.close(fd)
