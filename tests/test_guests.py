@@ -72,6 +72,12 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "tty_pty-hang_up": "the hang-up of a terminal",
         "tty_pty-packet_and_exclusive_modes": "TIOCEXCL and its like are not there yet",
     },
+    "posix": {
+        "thread_futex-processes": "nothing tells how many other processes wait for a word",
+        "thread_futex-processes_bitset_and_requeue": "nothing tells how many other processes wait for a word",
+        "thread_futex-priority_inheriting_mutex": "no portable call locks a word of memory: FUTEX_LOCK_PI is ENOSYS",
+        "thread_futex-barriers": "no portable call makes other threads pass a barrier: membarrier offers no command",
+    },
     "emulator": {
         "sig_fault-x86_float_exceptions": "Unicorn does not raise the SSE exceptions",
         "sig_fault-x86_unaligned": "Unicorn does not check the alignment of movaps",

@@ -452,6 +452,17 @@ class Mem(Protocol):
     def safe_read(self, address: int, count: int) -> bytes:
         """Copy from any address; EFAULT for what is not readable. Host posix: only memory known to be mapped."""
 
+    def futex(
+        self, address: int, op: int, value: int, limit_ns: int | None = None, other: int = 0, last: int = 0
+    ) -> int:
+        """futex(2) on a word of host memory; `limit_ns` as the operation takes its time. Host posix: ENOSYS.
+
+        For the operations with a count in the timeout's place, `limit_ns` is that count.
+        """
+
+    def membarrier(self, command: int, flags: int, cpu: int) -> int:
+        """membarrier(2) for the threads of this process. Host posix: ENOSYS."""
+
 
 class Sockets(Protocol):
     """Sockets over plain descriptors. Addresses are Linux' struct sockaddr as bytes, family first.

@@ -185,4 +185,5 @@ class Caps(NamedTuple):
     waitid: bool  # waitid() with WNOWAIT or without WEXITED; else EINVAL
     pidfd: bool  # pidfd_open(); else ENOSYS
     abstract_sockets: bool  # AF_UNIX names that start with NUL
+    futex: bool  # Mem.futex() and membarrier(); else ENOSYS
     ioctl_passthrough: bool  # ioctl requests have Linux' numbers here

@@ -1,20 +1,41 @@
 """Futexes (futex(2)): who waits for which word.
 
-A waiter of this process is woken by its entry here. A word in shared memory may be changed by another process, which
-knows nothing of this table: a waiter looks at such a word again every few milliseconds. Linux allows a wait to end for
-no reason, and whoever waits checks the word.
+Whoever waits for a word of this process alone has an entry in the table here. A word that processes share is the
+host's to watch, where the host has futexes: it is the same memory there. The host's wait knows nothing of the guest's
+signals, which are blocked in the host's sense: it is made in slices, and signals are looked at between them. On other
+hosts the waiter looks at a shared word itself, every few milliseconds.
+
+Linux allows a wait to end for no reason, and whoever waits checks the word.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import struct
+from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EAGAIN, ETIMEDOUT, LinuxError
+from noah.abi.errno import EAGAIN, EINTR, EINVAL, ERESTARTNOINTR, ERESTARTSYS, ETIMEDOUT, LinuxError
+from noah.abi.futex import (
+    FUTEX_32,
+    FUTEX_BITSET_MATCH_ANY,
+    FUTEX_CMP_REQUEUE,
+    FUTEX_LOCK_PI,
+    FUTEX_PRIVATE_FLAG,
+    FUTEX_WAIT_BITSET,
+    FUTEX_WAITV_MAX,
+    FUTEX_WAKE_BITSET,
+)
 from noah.abi.mman import MAP_PRIVATE, MAP_TYPE
-from noah.kernel.task import Task
+from noah.abi.time import CLOCK_MONOTONIC, CLOCK_REALTIME
+from noah.kernel.task import WAITING, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _FIRST_LOOK: Final = 50_000  # ns
 _LAST_LOOK: Final = 5_000_000
+_FIRST_SLICE: Final = 1_000_000
+_LAST_SLICE: Final = 20_000_000  # so long may a signal have to wait
+_WAITV: Final = struct.Struct("<QQII")
 
 
 class Waiter:
@@ -29,41 +50,96 @@ class Waiter:
         self.woken = False
 
 
+def host_address(task: Task, address: int, *, write: bool) -> int:
+    """Where the host has a word of the guest. EFAULT."""
+    task.mem.slices(address, 4, write=write)
+    vma = task.space.vmas.find(address)
+    assert vma is not None
+    return task.space.arena.address + vma.offset + address - vma.start
+
+
+def _is_shared(task: Task, address: int, private: int) -> bool:
+    if private:
+        return False
+    vma = task.space.vmas.find(address)
+    return vma is not None and vma.flags & MAP_TYPE != MAP_PRIVATE
+
+
 class Futexes:
-    """The waiting threads of a process, by address and in the order in which they came."""
+    """The waiting threads of a process, by address and in the order in which they came.
+
+    `private` is FUTEX_PRIVATE_FLAG or 0: with it, a word in shared memory is for the threads of this process alone.
+    """
 
     __slots__ = ("_queues",)
 
     def __init__(self) -> None:
         self._queues: dict[int, list[Waiter]] = {}
 
-    def wait(self, task: Task, address: int, value: int, bitset: int, deadline_ns: int | None) -> None:
+    def wait(self, task: Task, address: int, value: int, bitset: int, deadline_ns: int | None, private: int) -> None:
         """Wait while the word has this value. EAGAIN if it has not, ETIMEDOUT, ERESTARTSYS."""
+        shared = _is_shared(task, address, private)
+        if shared and task.host.caps.futex:
+            self._wait_on_host(task, address, value, bitset, deadline_ns)
+            return
         if task.mem.read_u32(address) != value:
             raise LinuxError(EAGAIN)
         waiter = Waiter(task, address, bitset)
-        self._queues.setdefault(address, []).append(waiter)
-        vma = task.space.vmas.find(address)
-        look = 0 if vma is None or vma.flags & MAP_TYPE == MAP_PRIVATE else _FIRST_LOOK
+        self._wait_here(task, [waiter], [(address, value)] if shared else [], deadline_ns)
+
+    def wait_any(self, task: Task, words: Sequence[tuple[int, int, int]], deadline_ns: int | None) -> int:
+        """futex_waitv(2): wait for one of several (address, value, private); answers which one was woken."""
+        shared = []
+        for address, value, private in words:
+            if task.mem.read_u32(address) != value:
+                raise LinuxError(EAGAIN)
+            if _is_shared(task, address, private):
+                shared.append((address, value))
+        waiters = [Waiter(task, address, FUTEX_BITSET_MATCH_ANY) for address, _, _ in words]
+        self._wait_here(task, waiters, shared, deadline_ns)
+        return next((index for index, waiter in enumerate(waiters) if waiter.woken), 0)
+
+    def _wait_here(
+        self, task: Task, waiters: list[Waiter], watched: Sequence[tuple[int, int]], deadline_ns: int | None
+    ) -> None:
+        """Wait until a waiter is woken, or a watched word has another value."""
+        for waiter in waiters:
+            self._queues.setdefault(waiter.address, []).append(waiter)
+        look = _FIRST_LOOK if watched else 0
         clock = task.host.clock.clock_gettime
         try:
-            while not waiter.woken:
+            while not any(waiter.woken for waiter in waiters):
                 limit = deadline_ns
                 if look:
-                    again = clock(1) + look
+                    again = clock(CLOCK_MONOTONIC) + look
                     limit = again if deadline_ns is None else min(again, deadline_ns)
                     look = min(2 * look, _LAST_LOOK)
-                if task.pause(limit) or waiter.woken:
+                if task.pause(limit) or any(waiter.woken for waiter in waiters):
                     continue
-                if look and task.mem.read_u32(address) != value:
+                if any(task.mem.read_u32(address) != value for address, value in watched):
                     return
-                if deadline_ns is not None and clock(1) >= deadline_ns:
+                if deadline_ns is not None and clock(CLOCK_MONOTONIC) >= deadline_ns:
                     raise LinuxError(ETIMEDOUT)
         except LinuxError:
-            if not waiter.woken:
+            if not any(waiter.woken for waiter in waiters):
                 raise
         finally:
-            self._forget(waiter)
+            for waiter in waiters:
+                self._forget(waiter)
+
+    def _wait_on_host(self, task: Task, address: int, value: int, bitset: int, deadline_ns: int | None) -> None:
+        word = host_address(task, address, write=False)
+        first = True
+        for limit in _slices(task, CLOCK_MONOTONIC, deadline_ns):
+            try:
+                _beside_others(task, word, FUTEX_WAIT_BITSET, value, limit, bitset)
+                return
+            except LinuxError as error:
+                if error.errno == EAGAIN and not first:
+                    return  # it has changed between two slices
+                if error.errno not in (ETIMEDOUT, EINTR):
+                    raise
+            first = False
 
     def _forget(self, waiter: Waiter) -> None:
         queue = self._queues.get(waiter.address)
@@ -72,12 +148,13 @@ class Futexes:
             if not queue:
                 del self._queues[waiter.address]
 
-    def wake(self, address: int, count: int, bitset: int) -> int:
-        """Wake waiters whose bitset meets this one; answers how many."""
+    def wake(self, task: Task, address: int, count: int, bitset: int, private: int) -> int:
+        """Wake waiters whose bitset meets this one, one at least; answers how many. EFAULT."""
+        if _is_shared(task, address, private) and task.host.caps.futex:
+            word = host_address(task, address, write=False)
+            return task.host.mem.futex(word, FUTEX_WAKE_BITSET, count, last=bitset)
         woken = 0
         for waiter in list(self._queues.get(address, ())):
-            if woken >= count:
-                break
             if waiter.bitset & bitset:
                 self._forget(waiter)
                 waiter.woken = True
@@ -85,16 +162,79 @@ class Futexes:
                 threads = waiter.task.process.threads
                 if threads is not None:
                     threads.kick(waiter.task)
+                if woken >= count:
+                    break
         return woken
 
-    def requeue(self, address: int, target: int, count: int) -> int:
-        """Let waiters of one word wait for another; answers how many."""
-        moved = 0
-        for waiter in list(self._queues.get(address, ())):
-            if moved >= count:
-                break
+    def requeue(self, task: Task, address: int, target: int, wake: int, count: int, private: int) -> int:
+        """Wake some waiters of a word and let others wait for another one; answers how many of both."""
+        if task.host.caps.futex and _is_shared(task, address, private):
+            if _is_shared(task, target, private):
+                word = host_address(task, address, write=False)
+                other = host_address(task, target, write=True)
+                value = task.mem.read_u32(address)
+                return task.host.mem.futex(word, FUTEX_CMP_REQUEUE, wake, count, other, value)
+            return self.wake(task, address, wake + count, FUTEX_BITSET_MATCH_ANY, private)  # each looks for itself
+        done = self.wake(task, address, wake, FUTEX_BITSET_MATCH_ANY, private) if wake else 0
+        for waiter in list(self._queues.get(address, ()))[:count]:
             self._forget(waiter)
             waiter.address = target
             self._queues.setdefault(target, []).append(waiter)
-            moved += 1
-        return moved
+            done += 1
+        return done
+
+
+def lock_pi(task: Task, address: int, clock: int, deadline_ns: int | None, private: int) -> None:
+    """FUTEX_LOCK_PI by the host, whose threads have the guest's thread ids. The deadline is on `clock`."""
+    word = host_address(task, address, write=True)
+    now = task.host.clock.clock_gettime
+    if deadline_ns is not None and clock != CLOCK_REALTIME:  # the only one that FUTEX_LOCK_PI has
+        deadline_ns += now(CLOCK_REALTIME) - now(clock)
+    try:
+        for limit in _slices(task, CLOCK_REALTIME, deadline_ns):
+            try:
+                _beside_others(task, word, FUTEX_LOCK_PI | private, 0, limit, 0)
+                return
+            except LinuxError as error:
+                if error.errno not in (ETIMEDOUT, EINTR):
+                    raise
+    except LinuxError as error:
+        raise LinuxError(ERESTARTNOINTR) if error.errno == ERESTARTSYS else error from None
+
+
+def _slices(task: Task, clock: int, deadline_ns: int | None) -> Iterator[int]:
+    """Deadlines on `clock`, one after the other, and a look for signals between them. ETIMEDOUT, ERESTARTSYS."""
+    now = task.host.clock.clock_gettime
+    length = _FIRST_SLICE
+    while True:
+        task.pause(0)
+        limit = now(clock) + length
+        yield limit if deadline_ns is None else min(limit, max(deadline_ns, 0))
+        if deadline_ns is not None and now(clock) >= deadline_ns:
+            raise LinuxError(ETIMEDOUT)
+        length = min(2 * length, _LAST_SLICE)
+
+
+def _beside_others(task: Task, word: int, op: int, value: int, limit_ns: int, last: int) -> None:
+    """A call of the host's futex(2) that waits, out of the kernel if there are other threads."""
+    threads = task.process.threads
+    if threads is None:
+        task.host.mem.futex(word, op, value, limit_ns, 0, last)
+        return
+    threads.leave(task, WAITING)
+    try:
+        task.host.mem.futex(word, op, value, limit_ns, 0, last)
+    finally:
+        threads.enter(task)
+
+
+def read_waitv(task: Task, address: int, count: int) -> list[tuple[int, int, int]]:
+    """The struct futex_waitv array of futex_waitv(2): (address, value, private). EINVAL, EFAULT."""
+    if not 0 < count <= FUTEX_WAITV_MAX:
+        raise LinuxError(EINVAL)
+    words = []
+    for value, word, flags, reserved in _WAITV.iter_unpack(task.mem.read(address, count * _WAITV.size)):
+        if flags & ~FUTEX_PRIVATE_FLAG != FUTEX_32 or reserved or word & 3:
+            raise LinuxError(EINVAL)
+        words.append((word, value & 0xFFFF_FFFF, flags & FUTEX_PRIVATE_FLAG))
+    return words

@@ -164,7 +164,10 @@ def let_go(task: Task) -> None:
             task.mem.write_u32(address, 0)
         except LinuxError:
             return
-        task.process.futexes.wake(address, 1, FUTEX_BITSET_MATCH_ANY)
+        try:
+            task.process.futexes.wake(task, address, 1, FUTEX_BITSET_MATCH_ANY, 0)
+        except LinuxError:
+            return
 
 
 _PI: Final = 1  # set in a list entry's address: a PI futex
@@ -192,8 +195,8 @@ def _abandon(task: Task, address: int) -> None:
     word = task.mem.read_u32(address)
     if word & FUTEX_TID_MASK == task.tid:
         task.mem.write_u32(address, word & FUTEX_WAITERS | FUTEX_OWNER_DIED)
-        if word & FUTEX_WAITERS:
-            task.process.futexes.wake(address, 1, FUTEX_BITSET_MATCH_ANY)
+        # Without a look at FUTEX_WAITERS: whoever set it after the word was read waits already, or sees the new word.
+        task.process.futexes.wake(task, address, 1, FUTEX_BITSET_MATCH_ANY, 0)
 
 
 def start_thread(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:

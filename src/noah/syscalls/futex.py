@@ -11,27 +11,38 @@ from noah.abi.futex import (
     FUTEX_CLOCK_REALTIME,
     FUTEX_CMD_MASK,
     FUTEX_CMP_REQUEUE,
+    FUTEX_LOCK_PI,
+    FUTEX_LOCK_PI2,
     FUTEX_OP_OPARG_SHIFT,
+    FUTEX_PRIVATE_FLAG,
     FUTEX_REQUEUE,
+    FUTEX_TRYLOCK_PI,
+    FUTEX_UNLOCK_PI,
     FUTEX_WAIT,
     FUTEX_WAIT_BITSET,
     FUTEX_WAKE,
     FUTEX_WAKE_BITSET,
     FUTEX_WAKE_OP,
 )
-from noah.abi.kinds import Addr, FutexOp, TimespecPtr, UInt
+from noah.abi.kinds import Addr, ClockId, FutexOp, TimespecPtr, UInt
+from noah.abi.time import CLOCK_MONOTONIC, CLOCK_REALTIME
+from noah.kernel.futex import host_address, lock_pi, read_waitv
 from noah.kernel.task import Task
 from noah.syscalls.registry import syscall
 
 _U32: Final = 0xFFFFFFFF
 
 
-@syscall(partial="no PI futexes; a word that processes share is polled by its waiters")
+_WAITS: Final = (FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2)
+
+
+@syscall(partial="FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI; PI futexes on the host posix")
 def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr, uaddr2: Addr, val3: UInt) -> int:
     """futex(2): wait for a word to change, wake who waits."""
     command = op & FUTEX_CMD_MASK
+    private = op & FUTEX_PRIVATE_FLAG
     futexes = task.process.futexes
-    if op & FUTEX_CLOCK_REALTIME and command not in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
+    if op & FUTEX_CLOCK_REALTIME and command not in _WAITS:
         raise LinuxError(ENOSYS)
     if uaddr & 3:
         raise LinuxError(EINVAL)
@@ -40,52 +51,77 @@ def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr,
         deadline = _deadline(task, timeout, absolute=command == FUTEX_WAIT_BITSET, op=op)
         if not bitset:
             raise LinuxError(EINVAL)
-        futexes.wait(task, uaddr, val, bitset, deadline)
+        futexes.wait(task, uaddr, val, bitset, deadline, private)
         return 0
     if command in (FUTEX_WAKE, FUTEX_WAKE_BITSET):
         bitset = val3 if command == FUTEX_WAKE_BITSET else FUTEX_BITSET_MATCH_ANY
         if not bitset:
             raise LinuxError(EINVAL)
         task.mem.slices(uaddr, 4, write=False)
-        return futexes.wake(uaddr, _signed(val) or 1, bitset)
+        return futexes.wake(task, uaddr, _signed(val), bitset, private)
     if command in (FUTEX_REQUEUE, FUTEX_CMP_REQUEUE):
-        count = timeout & _U32  # val2 takes the timeout's place
-        if _signed(val) < 0 or _signed(count) < 0 or uaddr2 & 3:
+        count = _signed(timeout & _U32)  # val2 takes the timeout's place
+        if _signed(val) < 0 or count < 0 or uaddr2 & 3:
             raise LinuxError(EINVAL)
         value = task.mem.read_u32(uaddr)
         task.mem.read_u32(uaddr2)
         if command == FUTEX_CMP_REQUEUE and value != val3:
             raise LinuxError(EAGAIN)
-        woken = futexes.wake(uaddr, val, FUTEX_BITSET_MATCH_ANY)
-        return woken + futexes.requeue(uaddr, uaddr2, count)
+        return futexes.requeue(task, uaddr, uaddr2, val, count, private)
     if command == FUTEX_WAKE_OP:
         if uaddr2 & 3:
             raise LinuxError(EINVAL)
         also = _operate(task, uaddr2, val3)
-        woken = futexes.wake(uaddr, _signed(val) or 1, FUTEX_BITSET_MATCH_ANY)
+        woken = futexes.wake(task, uaddr, _signed(val), FUTEX_BITSET_MATCH_ANY, private)
         if also:
-            woken += futexes.wake(uaddr2, _signed(timeout & _U32) or 1, FUTEX_BITSET_MATCH_ANY)
+            woken += futexes.wake(task, uaddr2, _signed(timeout & _U32), FUTEX_BITSET_MATCH_ANY, private)
         return woken
+    if command in (FUTEX_LOCK_PI, FUTEX_LOCK_PI2) and task.host.caps.futex:
+        clock = CLOCK_MONOTONIC if command == FUTEX_LOCK_PI2 and not op & FUTEX_CLOCK_REALTIME else CLOCK_REALTIME
+        lock_pi(task, uaddr, clock, _absolute(task, timeout), private)
+        return 0
+    if command in (FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI) and task.host.caps.futex:
+        return task.host.mem.futex(host_address(task, uaddr, write=True), command | private, val)
     task.process.missing(f"futex: command {command}")
     raise LinuxError(ENOSYS)
+
+
+@syscall
+def futex_waitv(
+    task: Task, waiters: Addr, nr_futexes: UInt, flags: UInt, timeout: TimespecPtr, clockid: ClockId
+) -> int:
+    """futex(2): wait for one of several words."""
+    if flags or clockid not in (CLOCK_MONOTONIC, CLOCK_REALTIME):
+        raise LinuxError(EINVAL)
+    deadline = _absolute(task, timeout)
+    if deadline is not None and clockid == CLOCK_REALTIME:
+        deadline += task.host.clock.clock_gettime(CLOCK_MONOTONIC) - task.host.clock.clock_gettime(CLOCK_REALTIME)
+    return task.process.futexes.wait_any(task, read_waitv(task, waiters, nr_futexes), deadline)
 
 
 def _signed(value: int) -> int:
     return (value ^ 0x8000_0000) - 0x8000_0000
 
 
-def _deadline(task: Task, timeout: int, *, absolute: bool, op: int) -> int | None:
-    """On CLOCK_MONOTONIC. FUTEX_WAIT's time is relative, FUTEX_WAIT_BITSET's is absolute."""
+def _absolute(task: Task, timeout: int) -> int | None:
+    """A struct timespec in ns, None for no time limit."""
     if not timeout:
         return None
     seconds, ns = struct.unpack("<qq", task.mem.read(timeout, 16))
     if seconds < 0 or not 0 <= ns < 1_000_000_000:
         raise LinuxError(EINVAL)
+    return int(seconds) * 1_000_000_000 + int(ns)
+
+
+def _deadline(task: Task, timeout: int, *, absolute: bool, op: int) -> int | None:
+    """On CLOCK_MONOTONIC. FUTEX_WAIT's time is relative, FUTEX_WAIT_BITSET's is absolute."""
+    deadline = _absolute(task, timeout)
+    if deadline is None:
+        return None
     clock = task.host.clock.clock_gettime
-    deadline = int(seconds) * 1_000_000_000 + int(ns)
     if not absolute:
-        return deadline + clock(1)
-    return deadline + clock(1) - clock(0) if op & FUTEX_CLOCK_REALTIME else deadline
+        return deadline + clock(CLOCK_MONOTONIC)
+    return deadline + clock(CLOCK_MONOTONIC) - clock(CLOCK_REALTIME) if op & FUTEX_CLOCK_REALTIME else deadline
 
 
 def _operate(task: Task, address: int, encoded: int) -> bool:

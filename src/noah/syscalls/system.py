@@ -135,14 +135,12 @@ def reboot(task: Task, magic: Int, magic2: Int, cmd: UInt, arg: Addr) -> int:
     raise LinuxError(EPERM)
 
 
-@syscall(partial="commands that need other threads to be told do nothing: there is one thread")
+@syscall(partial="on the host posix no command is offered")
 def membarrier(task: Task, cmd: MembarrierCmd, flags: UInt, cpu: Int) -> int:
-    """membarrier(2): memory barriers on other threads."""
-    if flags or cmd < 0:
-        raise LinuxError(EINVAL)
-    if cmd == 0:
-        return 0x1F
-    if cmd not in (1, 2, 4, 8, 16):
+    """membarrier(2): memory barriers on other threads, which are threads of the host."""
+    if task.host.caps.futex:
+        return task.host.mem.membarrier(cmd, flags, cpu)
+    if flags or cmd:
         raise LinuxError(EINVAL)
     return 0
 

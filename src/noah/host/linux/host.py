@@ -44,6 +44,7 @@ def make() -> Host:
             waitid=True,
             pidfd=True,
             abstract_sockets=True,
+            futex=True,
             ioctl_passthrough=True,
         ),
         files=files,

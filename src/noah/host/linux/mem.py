@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 assert not TYPE_CHECKING or sys.platform == "linux"
 
 from noah.abi.errno import EFAULT, LinuxError
+from noah.abi.futex import FUTEX_CMD_MASK, FUTEX_CMP_REQUEUE, FUTEX_REQUEUE, FUTEX_WAKE_OP
+from noah.abi.time import NSEC_PER_SEC
 from noah.host.errnos import from_host
 from noah.host.linux.kernel import syscall
 from noah.host.posix.clock import PosixClock
@@ -19,6 +21,8 @@ from noah.host.posix.libc import LIBC, check
 from noah.host.posix.mem import PosixMem
 
 _IOVEC: Final = struct.Struct("=QQ")
+_TIMESPEC: Final = struct.Struct("=qq")
+_COUNTED: Final = frozenset((FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP))
 
 
 class LinuxClock(PosixClock):
@@ -56,3 +60,14 @@ class LinuxMem(PosixMem):
         if syscall("process_vm_readv", os.getpid(), here, 1, there, 1, 0) != count:
             raise LinuxError(EFAULT)
         return copy.raw
+
+    def futex(
+        self, address: int, op: int, value: int, limit_ns: int | None = None, other: int = 0, last: int = 0
+    ) -> int:
+        if op & FUTEX_CMD_MASK in _COUNTED:
+            return syscall("futex", address, op, value, limit_ns, other, last)
+        limit = None if limit_ns is None else _TIMESPEC.pack(*divmod(limit_ns, NSEC_PER_SEC))
+        return syscall("futex", address, op, value, limit, other, last)
+
+    def membarrier(self, command: int, flags: int, cpu: int) -> int:
+        return syscall("membarrier", command, flags, cpu)

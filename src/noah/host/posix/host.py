@@ -30,6 +30,7 @@ CAPS: Final = Caps(
     waitid=hasattr(os, "waitid"),
     pidfd=False,
     abstract_sockets=False,
+    futex=False,
     ioctl_passthrough=False,
 )
 

@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 from noah.abi import mman as linux
+from noah.abi.errno import ENOSYS, LinuxError
 from noah.host.posix.libc import LIBC, check
 from noah.host.tables import Flags, Numbers, named
 
@@ -44,6 +45,14 @@ class PosixMem:
 
     def safe_read(self, address: int, count: int) -> bytes:
         return ctypes.string_at(address, count)
+
+    def futex(
+        self, address: int, op: int, value: int, limit_ns: int | None = None, other: int = 0, last: int = 0
+    ) -> int:
+        raise LinuxError(ENOSYS)
+
+    def membarrier(self, command: int, flags: int, cpu: int) -> int:
+        raise LinuxError(ENOSYS)
 
     def shared(self, size: int) -> memoryview:
         return memoryview(mmap.mmap(-1, size))
