@@ -17,7 +17,7 @@
 
 char scratch[PAGE];
 
-static const struct row *const files[] = {file_rows, memory_rows, process_rows, cpu_rows};
+static const struct row *const files[] = {file_rows, memory_rows, process_rows, thread_rows, cpu_rows};
 
 void must(int condition, const char *what)
 {

@@ -12,7 +12,7 @@ struct row {
 };
 
 /* Each file's rows, ended by a null name. */
-extern const struct row file_rows[], memory_rows[], process_rows[], cpu_rows[];
+extern const struct row file_rows[], memory_rows[], process_rows[], thread_rows[], cpu_rows[];
 
 /* A regular file of SCRATCH_SIZE bytes in the working directory. */
 enum { PAGE = 4096, SCRATCH_SIZE = 16 * PAGE };
