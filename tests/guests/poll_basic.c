@@ -181,7 +181,7 @@ CASE(selecting) {
     NEED(write(ends[1], "x", 1));
     selects("readable", ends[0] + 1, ends[0], 0, &zero);
     selects("count too small", ends[0], ends[0], 0, &zero);
-    selects("bad descriptor", 100, 99, 0, &zero);
+    selects("bad descriptor", 64, 63, 0, &zero); /* the smallest table of descriptors has 64 places */
     selects("negative count", -1, ends[0], 0, &zero);
     selects("bad time", ends[0] + 1, ends[0], 0, &bad);
     selects("large microseconds", ends[0] + 1, ends[0], 0, &large);

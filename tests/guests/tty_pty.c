@@ -244,9 +244,9 @@ CASE(master_is_never_in_the_background) {
     struct iovec part = {text, 3};
     CHECK("readv", readv(master, &part, 1));
     CHECK("read", read(master, text, 10));
-    types("x\n");
     BOOL("foreground group is the child's", tcgetpgrp(master) == child);
     CHECK("TIOCGSID", ({ int session = 0; ioctl(master, TIOCGSID, &session) ? -1 : session == child; }));
+    types("x\n");
     reap("child", child);
 }
 

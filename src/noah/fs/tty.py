@@ -35,15 +35,24 @@ _SPEEDS: Final = {
 class TtyFile(StreamFile):
     """A terminal, slave or master of a pseudo-terminal."""
 
-    __slots__ = ()
+    __slots__ = ("_is_master",)
 
     def _goes_on(self) -> bool:
         return True
 
+    def check_job(self, caller: Caller, signo: int) -> None:
+        """Stop the process group if it is in the background of its terminal. A master is nobody's terminal."""
+        try:
+            is_master = self._is_master
+        except AttributeError:
+            is_master = self._is_master = _is_master(caller, self.fd)
+        if not is_master:
+            _check_job(caller, self.fd, signo)
+
     def read(self, caller: Caller, views: Views) -> int:
         if self.flags & O_ACCMODE == O_WRONLY:
             raise LinuxError(EBADF)
-        check_job(caller, self.fd, SIGTTIN)
+        self.check_job(caller, SIGTTIN)
         if not self.is_nonblocking():
             modes = caller.host.ttys.tcgetattr(self.fd)
             if not modes.lflag & ICANON and not modes.cc[VMIN]:
@@ -57,7 +66,7 @@ class TtyFile(StreamFile):
         if self.flags & O_ACCMODE == O_RDONLY:
             raise LinuxError(EBADF)
         if caller.host.ttys.tcgetattr(self.fd).lflag & TOSTOP:
-            check_job(caller, self.fd, SIGTTOU)
+            self.check_job(caller, SIGTTOU)
         return super().write(caller, views)
 
     def ioctl(self, caller: Caller, request: int, argument: int) -> int:
@@ -65,7 +74,15 @@ class TtyFile(StreamFile):
         return handler(self, caller, argument) if handler else super().ioctl(caller, request, argument)
 
 
-def check_job(caller: Caller, fd: int, signo: int) -> None:
+def _is_master(caller: Caller, fd: int) -> bool:
+    try:
+        caller.host.ttys.ptsname(fd)
+    except LinuxError:
+        return False
+    return True
+
+
+def _check_job(caller: Caller, fd: int, signo: int) -> None:
     """Stop the process group if it is in the background of its terminal (drivers/tty/tty_jobctrl.c: tty_check_change).
 
     Returns for a process that may go on; raises ERESTARTSYS after sending the signal.
@@ -128,7 +145,7 @@ def _tcset(when: int) -> Callable[[TtyFile, Caller, int], int]:
         old = caller.host.ttys.tcgetattr(file.fd)
         # Without speeds of its own this struct has them in c_cflag; an unusual speed stays as it is (BOTHER).
         speed = _SPEEDS.get(cflag & CBAUD, old.ospeed)
-        check_job(caller, file.fd, SIGTTOU)
+        file.check_job(caller, SIGTTOU)
         caller.host.ttys.tcsetattr(file.fd, when, Termios(iflag, oflag, cflag, lflag, line, cc, speed, speed))
         return 0
 
@@ -138,7 +155,7 @@ def _tcset(when: int) -> Callable[[TtyFile, Caller, int], int]:
 def _tcset2(when: int) -> Callable[[TtyFile, Caller, int], int]:
     def tcset2(file: TtyFile, caller: Caller, argument: int) -> int:
         modes = Termios(*Termios2Layout.struct.unpack(caller.mem.read(argument, 44)))
-        check_job(caller, file.fd, SIGTTOU)
+        file.check_job(caller, SIGTTOU)
         caller.host.ttys.tcsetattr(file.fd, when, modes)
         return 0
 
@@ -150,7 +167,7 @@ def _tcseta(when: int) -> Callable[[TtyFile, Caller, int], int]:
         *flags, line, cc = TermioLayout.struct.unpack(caller.mem.read(argument, 18))
         old = caller.host.ttys.tcgetattr(file.fd)
         high = [now & ~0xFFFF | low for now, low in zip(old[:4], flags, strict=True)]
-        check_job(caller, file.fd, SIGTTOU)
+        file.check_job(caller, SIGTTOU)
         modes = Termios(high[0], high[1], high[2], high[3], line, cc + old.cc[8:], old.ispeed, old.ospeed)
         caller.host.ttys.tcsetattr(file.fd, when, modes)
         return 0
@@ -177,7 +194,7 @@ def _set_pgrp(file: TtyFile, caller: Caller, argument: int) -> int:
     group = caller.mem.read_s32(argument)
     if group < 0:
         raise LinuxError(EINVAL)
-    check_job(caller, file.fd, SIGTTOU)
+    file.check_job(caller, SIGTTOU)
     caller.host.ttys.tcsetpgrp(file.fd, group)
     return 0
 
@@ -210,7 +227,7 @@ def _outq(file: TtyFile, caller: Caller, argument: int) -> int:
 def _flush(file: TtyFile, caller: Caller, argument: int) -> int:
     if not 0 <= argument <= cmd.TCIOFLUSH:
         raise LinuxError(EINVAL)
-    check_job(caller, file.fd, SIGTTOU)
+    file.check_job(caller, SIGTTOU)
     caller.host.ttys.tcflush(file.fd, argument)
     return 0
 
@@ -218,14 +235,14 @@ def _flush(file: TtyFile, caller: Caller, argument: int) -> int:
 def _flow(file: TtyFile, caller: Caller, argument: int) -> int:
     if not 0 <= argument <= cmd.TCION:
         raise LinuxError(EINVAL)
-    check_job(caller, file.fd, SIGTTOU)
+    file.check_job(caller, SIGTTOU)
     caller.host.ttys.tcflow(file.fd, argument)
     return 0
 
 
 def _break(file: TtyFile, caller: Caller, argument: int) -> int:
     """TCSBRK: 0 sends a break, anything else is tcdrain(3)."""
-    check_job(caller, file.fd, SIGTTOU)
+    file.check_job(caller, SIGTTOU)
     while caller.host.ttys.outq(file.fd):
         caller.wait((), caller.host.clock.clock_gettime(CLOCK_MONOTONIC) + _TENTH_NS // 10)
     if not argument:
@@ -234,7 +251,7 @@ def _break(file: TtyFile, caller: Caller, argument: int) -> int:
 
 
 def _long_break(file: TtyFile, caller: Caller, argument: int) -> int:
-    check_job(caller, file.fd, SIGTTOU)
+    file.check_job(caller, SIGTTOU)
     caller.host.ttys.tcsendbreak(file.fd, argument & 0xFFFF_FFFF)
     return 0
 
