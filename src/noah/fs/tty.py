@@ -37,6 +37,8 @@ class TtyFile(StreamFile):
 
     __slots__ = ("_is_master",)
 
+    _is_master: bool  # asked when it is first needed
+
     def _goes_on(self) -> bool:
         return True
 
