@@ -53,20 +53,9 @@ SLOW: Final = frozenset(("file_lock",))
 # What an engine or a host cannot do, or Noah does not do yet, by program and case: it only shrinks.
 LIMITS: Final[dict[str, dict[str, str]]] = {
     "kvm": {
-        "dir_entries-errors": "the order of checks on a bad descriptor",
-        "file_copy-copy_file_range": "a corner of copy_file_range",
-        "file_dev-devices": "device nodes of the host",
-        "file_fd-flags": "F_SETOWN and F_SETSIG are not there yet",
+        "file_dev-devices": "read(2) looks at the buffer before it knows that /dev/null has nothing for it",
         "file_lock-posix_waits_and_deadlock": "deadlocks of waiting locks are not found: EDEADLK",
-        "file_path-closed_directories": "chdir() does not ask for search permission",
-        "file_perm-accessing": "access() asks for the effective ids",
-        "file_perm-attributes": "XATTR_CREATE together with XATTR_REPLACE",
-        "pipe_basic-capacity": "F_SETPIPE_SZ with a negative size",
-        "pipe_fifo-nonblocking": "a FIFO that never had a writer reads as empty",
-        "poll_basic-signals": "ppoll() without time does not let a signal in",
-        "proc_cred-access_uses_the_real_ids": "access() asks for the effective ids",
         "sig_restart-epoll": "there is no epoll yet",
-        "sig_restart-sockets": "a socket's timeout interrupted by a signal",
         "tty_pty-making": "TIOCGPTLCK is not there yet",
         "tty_pty-open_makes_it_controlling": "opening a terminal does not make it the controlling one",
         "tty_pty-hang_up": "the hang-up of a terminal",

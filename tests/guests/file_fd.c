@@ -65,6 +65,42 @@ CASE(flags) {
     say("directory %#o", fcntl(NEED(open(".", O_RDONLY | O_DIRECTORY)), F_GETFL));
 }
 
+static volatile sig_atomic_t came;
+
+static void note_io(int signo) { came = signo; }
+
+CASE(signal_driven) {
+    int ends[2];
+    NEED(pipe(ends));
+    struct sigaction action = {.sa_handler = note_io};
+    sigaction(SIGIO, &action, NULL);
+    sigaction(SIGRTMIN + 3, &action, NULL);
+    struct f_owner_ex owner = {F_OWNER_PID, 0}, wrong = {7, 1};
+    CHECK("nobody", fcntl(ends[0], F_GETOWN_EX, &owner));
+    CHECK("set", fcntl(ends[0], F_SETOWN, getpid()));
+    CHECK("get", fcntl(ends[0], F_GETOWN_EX, &owner));
+    BOOL("me", owner.type == F_OWNER_PID && owner.pid == getpid());
+    CHECK("async", fcntl(ends[0], F_SETFL, O_ASYNC));
+    BOOL("is async", fcntl(ends[0], F_GETFL) & O_ASYNC);
+    NEED(write(ends[1], "x", 1));
+    for (int i = 0; i < 500 && !came; i++) sleep_ms(1);
+    BOOL("SIGIO", came == SIGIO);
+    came = 0;
+    CHECK("other signal", fcntl(ends[0], F_SETSIG, SIGRTMIN + 3));
+    BOOL("its number", fcntl(ends[0], F_GETSIG) == SIGRTMIN + 3);
+    NEED(write(ends[1], "x", 1));
+    for (int i = 0; i < 500 && !came; i++) sleep_ms(1);
+    BOOL("came", came == SIGRTMIN + 3);
+    CHECK("group", fcntl(ends[0], F_SETOWN, -getpgrp()));
+    BOOL("is a group", fcntl(ends[0], F_GETOWN) == -getpgrp());
+    CHECK("nobody any more", fcntl(ends[0], F_SETOWN, 0));
+    CHECK("no such process", fcntl(ends[0], F_SETOWN, 0x3ffffff));
+    CHECK("no such kind", fcntl(ends[0], F_SETOWN_EX, &wrong));
+    CHECK("bad pointer", fcntl(ends[0], F_SETOWN_EX, BAD_POINTER));
+    CHECK("bad signal", fcntl(ends[0], F_SETSIG, 65));
+    CHECK("smallest", fcntl(ends[0], F_SETOWN, INT_MIN));
+}
+
 CASE(closing) {
     int fd = NEED(open("/dev/null", O_RDONLY));
     CHECK("close", close(fd));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, ENXIO, LinuxError
+from noah.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, ENOENT, ENXIO, LinuxError
 from noah.abi.fcntl import (
     AT_SYMLINK_NOFOLLOW,
     DT_DIR,
@@ -148,6 +148,8 @@ class DirectoryFile(HostFile):
     def _scan(self, caller: Caller) -> list[tuple[bytes, int, int]]:
         """With the mount points here that the host does not have."""
         entries = caller.host.dirs.scan(self.fd)
+        if len(entries) == 2 and not self.files.fstat(self.fd).nlink:
+            raise LinuxError(ENOENT)  # it was removed
         below = caller.fs.mounts.below(self.path) if caller.fs.mounts.leads_to_mount(self._path) else ()
         if below or self._path == b"/":
             names = {name for name, _, _ in entries}

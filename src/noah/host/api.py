@@ -179,6 +179,18 @@ class Files(Protocol):
     def set_pipe_size(self, fd: int, size: int) -> int:
         """The size that it really has now."""
 
+    def get_owner(self, fd: int) -> tuple[int, int]:
+        """Who gets SIGIO and SIGURG: F_OWNER_* and an id, 0 for nobody."""
+
+    def set_owner(self, fd: int, kind: int, id: int) -> None:
+        """kind: F_OWNER_*. Host posix: EINVAL for F_OWNER_TID."""
+
+    def get_signal(self, fd: int) -> int:
+        """The signal that stands for SIGIO, 0 for SIGIO itself."""
+
+    def set_signal(self, fd: int, signo: int) -> None:
+        """Host posix: EINVAL for all but 0."""
+
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         """Without caps.seals an unlinked temporary file; EINVAL for MFD_HUGETLB."""
 

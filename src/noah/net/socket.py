@@ -10,8 +10,10 @@ from noah.abi.errno import (
     EAGAIN,
     EALREADY,
     EINPROGRESS,
+    EINTR,
     ENOTSOCK,
     EPIPE,
+    ERESTARTSYS,
     LinuxError,
 )
 from noah.abi.fcntl import O_NONBLOCK, O_RDWR, SETFL_MASK
@@ -80,8 +82,16 @@ class SocketFile(StreamFile):
 
     def _wait(self, caller: Caller, events: int) -> None:
         deadline = self._deadline(caller, SO_RCVTIMEO if events == POLLIN else SO_SNDTIMEO)
-        if not caller.wait(((self.fd, events),), deadline):
-            raise LinuxError(EAGAIN)
+        self._wait_until(caller, events, deadline, EAGAIN)
+
+    def _wait_until(self, caller: Caller, events: int, deadline: int | None, late: int) -> None:
+        try:
+            if not caller.wait(((self.fd, events),), deadline):
+                raise LinuxError(late)
+        except LinuxError as error:
+            if error.errno == ERESTARTSYS and deadline is not None:  # include/net/sock.h: sock_intr_errno()
+                raise LinuxError(EINTR) from None
+            raise
 
     def is_nonblocking(self) -> bool:
         if self.listening:
@@ -153,8 +163,7 @@ class SocketFile(StreamFile):
                 if deadline is not None and now >= deadline:
                     raise LinuxError(EAGAIN)
                 continue
-            if not caller.wait(((self.fd, POLLOUT),), deadline):
-                raise LinuxError(EINPROGRESS)
+            self._wait_until(caller, POLLOUT, deadline, EINPROGRESS)
             errno = int.from_bytes(self.sockets.getsockopt(self.fd, SOL_SOCKET, SO_ERROR, 4), "little")
             if errno:
                 raise LinuxError(errno)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
 from noah.abi.arch import ABIS
-from noah.abi.errno import EBADF, EINVAL, LinuxError
+from noah.abi.errno import EBADF, EINVAL, ESRCH, LinuxError
 from noah.abi.fcntl import (
     CLOSE_RANGE_CLOEXEC,
     CLOSE_RANGE_UNSHARE,
@@ -15,10 +18,19 @@ from noah.abi.fcntl import (
     F_GETFD,
     F_GETFL,
     F_GETLEASE,
+    F_GETOWN,
+    F_GETOWN_EX,
     F_GETPIPE_SZ,
+    F_GETSIG,
+    F_OWNER_PGRP,
+    F_OWNER_PID,
+    F_OWNER_TID,
     F_SETFD,
     F_SETFL,
+    F_SETOWN,
+    F_SETOWN_EX,
     F_SETPIPE_SZ,
+    F_SETSIG,
     F_UNLCK,
     FD_CLOEXEC,
     O_CLOEXEC,
@@ -26,11 +38,15 @@ from noah.abi.fcntl import (
     SETFL_MASK,
 )
 from noah.abi.kinds import CloseRangeFlags, DupFlags, FcntlArg, FcntlCmd, Fd, UInt
+from noah.abi.signal import SIGRTMAX
 from noah.kernel.task import Task
 from noah.syscalls.lock import LOCK_COMMANDS, record_lock
 from noah.syscalls.paths import check_flags
 from noah.syscalls.registry import syscall
+from noah.vfs.file import OpenFile
 
+_OWNER: Final = struct.Struct("<ii")  # struct f_owner_ex
+_OWNER_COMMANDS: Final = (F_GETOWN, F_SETOWN, F_GETOWN_EX, F_SETOWN_EX, F_GETSIG, F_SETSIG)
 _ON_PATH = (F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL)
 
 
@@ -80,7 +96,7 @@ def dup3(task: Task, oldfd: Fd, newfd: Fd, flags: DupFlags) -> int:
     return task.fds.replace(newfd, task.fds.get(oldfd).acquire(), cloexec=bool(flags & O_CLOEXEC))
 
 
-@syscall
+@syscall(partial="no leases, no directory notification; signals of F_SETSIG do not tell the descriptor")
 def fcntl(task: Task, fd: Fd, cmd: FcntlCmd, arg: FcntlArg) -> int:
     """fcntl(2): duplicate descriptors, get and set flags, lock, and more."""
     fds = task.fds
@@ -108,6 +124,8 @@ def fcntl(task: Task, fd: Fd, cmd: FcntlCmd, arg: FcntlArg) -> int:
         return int(fds.get(arg & 0xFFFF_FFFF) is file)
     if cmd == F_GETLEASE:
         return F_UNLCK
+    if cmd in _OWNER_COMMANDS:
+        return _owner(task, file, cmd, arg)
     if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ, F_GET_SEALS, F_ADD_SEALS):
         if file.poll_fd < 0:
             raise LinuxError(EBADF if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ) else EINVAL)
@@ -121,8 +139,53 @@ def _host_command(task: Task, fd: int, cmd: int, arg: int) -> int:
     if cmd == F_GETPIPE_SZ:
         return files.get_pipe_size(fd)
     if cmd == F_SETPIPE_SZ:
-        return files.set_pipe_size(fd, min(arg, 1 << 31))
+        if arg > 1 << 31:
+            files.get_pipe_size(fd)  # EBADF comes first
+            raise LinuxError(EINVAL)
+        return files.set_pipe_size(fd, arg)
     if cmd == F_GET_SEALS:
         return files.get_seals(fd)
     files.add_seals(fd, arg)
     return 0
+
+
+def _owner(task: Task, file: OpenFile, cmd: int, arg: int) -> int:
+    """Who gets SIGIO for a file: the host sends it, as guests' ids are the host's."""
+    fd = file.poll_fd
+    if fd < 0:
+        raise LinuxError(EINVAL, "Noah's own files send no signals")
+    files = task.host.files
+    if cmd == F_GETSIG:
+        return files.get_signal(fd)
+    if cmd == F_SETSIG:
+        if not 0 <= arg <= SIGRTMAX:
+            raise LinuxError(EINVAL)
+        files.set_signal(fd, arg)
+        return 0
+    if cmd in (F_GETOWN, F_GETOWN_EX):
+        kind, owner = files.get_owner(fd)
+        if cmd == F_GETOWN:
+            return -owner if kind == F_OWNER_PGRP else owner
+        task.mem.write(arg, _OWNER.pack(kind, owner))
+        return 0
+    if cmd == F_SETOWN_EX:
+        kind, owner = _OWNER.unpack(task.mem.read(arg, _OWNER.size))
+        if kind not in (F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP):
+            raise LinuxError(EINVAL)
+    else:
+        owner = ((arg & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
+        kind, owner = (F_OWNER_PID, owner) if owner >= 0 else (F_OWNER_PGRP, -owner)
+        if owner == 1 << 31:
+            raise LinuxError(EINVAL)
+    if owner and not _is_ours(task, kind, owner):
+        raise LinuxError(ESRCH)
+    files.set_owner(fd, kind, owner)
+    return 0
+
+
+def _is_ours(task: Task, kind: int, owner: int) -> bool:
+    """Signals never leave the box."""
+    if kind == F_OWNER_TID and any(thread.tid == owner for thread in task.process.tasks):
+        return True
+    box = task.process.box
+    return box.contains(owner) or (kind == F_OWNER_PGRP and owner == task.host.procs.getpgid(0))

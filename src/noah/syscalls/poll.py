@@ -71,8 +71,11 @@ def _wait(task: Task, wanted: list[tuple[int, int]], deadline: int | None) -> li
     fds = list(hosts.items())
     if ready or (deadline is not None and not deadline) or task.process.signals.deliverable(task):
         found, _ = task.host.poller.poll(fds, 0, signals=False)
-        if not found and not ready and deadline != 0:
-            found = task.wait(fds, deadline)
+        if not found and not ready:
+            if task.process.signals.deliverable(task):
+                raise LinuxError(ERESTARTSYS)
+            if deadline != 0:
+                found = task.wait(fds, deadline)
     else:
         found = task.wait(fds, deadline)
     events_of = dict(found)

@@ -14,6 +14,7 @@ from noah.kernel.task import Task
 from noah.syscalls.paths import file_of
 from noah.syscalls.registry import syscall
 
+_U64: Final = (1 << 64) - 1
 _LOFF: Final = Struct("<q")
 _CHUNK: Final = 256 << 10
 
@@ -81,10 +82,11 @@ def copy_file_range(
     target.check_writable()
     if target.get_flags() & O_APPEND:
         raise LinuxError(EBADF)
+    # fs/read_write.c: generic_copy_file_checks() adds as unsigned numbers
+    if any(offset is not None and (offset & _U64) + length > _U64 for offset in offsets):
+        raise LinuxError(EOVERFLOW)
     if any(offset is not None and offset < 0 for offset in offsets):
         raise LinuxError(EINVAL)
-    if any(offset is not None and offset + length >= 1 << 63 for offset in offsets):
-        raise LinuxError(EOVERFLOW)
     if source.poll_fd < 0 or target.poll_fd < 0:
         raise LinuxError(EXDEV)
     done = task.host.files.copy_file_range(

@@ -115,7 +115,15 @@ def faccessat2(task: Task, dirfd: DirFd, path: Path, mode: AccessMode, flags: At
 def _access(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
     if mode & ~7:
         raise LinuxError(EINVAL)
-    place_at(task, dirfd, path, flags).access(task, mode, flags & AT_EACCESS)
+    creds = task.creds
+    if flags & AT_EACCESS or (creds.uid, creds.gid) == (creds.fsuid, creds.fsgid):
+        place_at(task, dirfd, path, flags).access(task, mode, AT_EACCESS)
+        return 0
+    task.host.procs.set_fs_identity(creds.uid, creds.gid, creds.groups)  # for the way to the file as well
+    try:
+        place_at(task, dirfd, path, flags).access(task, mode, AT_EACCESS)
+    finally:
+        task.apply_identity()
     return 0
 
 

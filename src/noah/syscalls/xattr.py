@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from noah.abi.errno import E2BIG, EINVAL, ENAMETOOLONG, ERANGE, LinuxError
+from noah.abi.errno import E2BIG, ENAMETOOLONG, ERANGE, LinuxError
 from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from noah.abi.kinds import Fd, InBuf, OutBuf, Path, Size, Str, XattrFlags
 from noah.abi.xattr import XATTR_CREATE, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX
@@ -47,8 +47,6 @@ def _get(task: Task, find: Find, name: int, value: int, size: int) -> int:
 
 def _set(task: Task, find: Find, name: int, value: int, size: int, flags: int) -> int:
     check_flags(flags, XATTR_CREATE | XATTR_REPLACE)
-    if flags == XATTR_CREATE | XATTR_REPLACE:
-        raise LinuxError(EINVAL)
     text = _name(task, name)
     if size > XATTR_SIZE_MAX:
         raise LinuxError(E2BIG)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EEXIST, EISDIR, ELOOP, ENOENT, ENOTDIR, EXDEV, LinuxError
 from noah.abi.fcntl import (
+    AT_EACCESS,
     AT_FDCWD,
     O_CREAT,
     O_EXCL,
@@ -20,6 +21,7 @@ from noah.abi.fcntl import (
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
+    X_OK,
 )
 from noah.abi.limits import MAXSYMLINKS
 from noah.vfs.place import Directory, Place
@@ -115,7 +117,10 @@ class FsContext:
 
     def directory(self, caller: Caller, dirfd: int, path: bytes) -> Directory:
         """A directory to stay in: chdir(2), chroot(2)."""
-        return self.resolve(caller, dirfd, path).directory()
+        place = self.resolve(caller, dirfd, path)
+        directory = place.directory()
+        place.access(caller, X_OK, AT_EACCESS)
+        return directory
 
 
 class Walk:

@@ -62,8 +62,10 @@ class StreamFile(HostFile):
                 if error.errno == EOPNOTSUPP:
                     self._nowait = False
                     break
-                if error.errno != EAGAIN or self.is_nonblocking():
+                if error.errno != EAGAIN:
                     raise
+            if self.is_nonblocking():
+                return files.readv(fd, views)  # of a FIFO without writers poll(2) does not tell that this is its end
             self._wait(caller, POLLIN)
         while True:
             if not self.is_nonblocking():

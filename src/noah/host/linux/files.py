@@ -36,6 +36,7 @@ _TMPFILE_BIT: Final = linux.O_TMPFILE & ~linux.O_DIRECTORY
 
 _STATFS: Final = struct.Struct("=qqQQQQQQqqq32x")
 _STATX: Final = struct.Struct("=I4xQ40xQ16xqI4x48xQII96x")
+_OWNER: Final = struct.Struct("=ii")  # struct f_owner_ex
 _OPEN_HOW: Final = struct.Struct("=QQQ")
 _TIMES: Final = struct.Struct("=qqqq")
 assert (_STATFS.size, _STATX.size) == (120, 256)
@@ -110,6 +111,25 @@ class LinuxFiles(PosixFiles):
 
     def set_pipe_size(self, fd: int, size: int) -> int:
         return self._fcntl(fd, linux.F_SETPIPE_SZ, size)
+
+    def get_owner(self, fd: int) -> tuple[int, int]:
+        try:
+            kind, owner = _OWNER.unpack(fcntl.fcntl(fd, linux.F_GETOWN_EX, bytes(_OWNER.size)))
+        except OSError as error:
+            raise from_host(error) from None
+        return kind, owner
+
+    def set_owner(self, fd: int, kind: int, id: int) -> None:
+        try:
+            fcntl.fcntl(fd, linux.F_SETOWN_EX, _OWNER.pack(kind, id))
+        except OSError as error:
+            raise from_host(error) from None
+
+    def get_signal(self, fd: int) -> int:
+        return self._fcntl(fd, linux.F_GETSIG, 0)
+
+    def set_signal(self, fd: int, signo: int) -> None:
+        self._fcntl(fd, linux.F_SETSIG, signo)
 
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         return syscall("memfd_create", name, flags | os.MFD_CLOEXEC)
@@ -243,8 +263,8 @@ class LinuxFiles(PosixFiles):
         return Statfs(*_STATFS.unpack(buffer))
 
     def faccessat(self, dirfd: int, path: bytes, mode: int, flags: int = 0) -> None:
-        if not flags and os.access(path, mode, dir_fd=dirfd):  # the fast way, which does not tell why not
-            return
+        if not flags & ~linux.AT_EACCESS and os.access(path, mode, dir_fd=dirfd, effective_ids=bool(flags)):
+            return  # the fast way, which does not tell why not
         try:
             syscall("faccessat2", dirfd, path, mode, flags)
         except LinuxError as error:

@@ -144,6 +144,28 @@ class PosixDescriptors:
     def set_pipe_size(self, fd: int, size: int) -> int:
         raise LinuxError(EINVAL, "pipes have one size on this host")
 
+    def get_owner(self, fd: int) -> tuple[int, int]:
+        try:
+            owner = fcntl.fcntl(fd, fcntl.F_GETOWN)
+        except OSError as error:
+            raise from_host(error) from None
+        return (linux.F_OWNER_PGRP, -owner) if owner < 0 else (linux.F_OWNER_PID, owner)
+
+    def set_owner(self, fd: int, kind: int, id: int) -> None:
+        if kind not in (linux.F_OWNER_PID, linux.F_OWNER_PGRP):
+            raise LinuxError(EINVAL, "no signals to single threads on this host")
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETOWN, -id if kind == linux.F_OWNER_PGRP else id)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def get_signal(self, fd: int) -> int:
+        return 0
+
+    def set_signal(self, fd: int, signo: int) -> None:
+        if signo:
+            raise LinuxError(EINVAL, "only SIGIO on this host")
+
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         if flags & ~(mman.MFD_CLOEXEC | mman.MFD_ALLOW_SEALING | mman.MFD_EXEC | mman.MFD_NOEXEC_SEAL):
             raise LinuxError(EINVAL, "no huge pages on this host")
