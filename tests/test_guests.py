@@ -56,10 +56,6 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "file_dev-devices": "read(2) looks at the buffer before it knows that /dev/null has nothing for it",
         "file_lock-posix_waits_and_deadlock": "deadlocks of waiting locks are not found: EDEADLK",
         "sig_restart-epoll": "there is no epoll yet",
-        "tty_pty-making": "TIOCGPTLCK is not there yet",
-        "tty_pty-open_makes_it_controlling": "opening a terminal does not make it the controlling one",
-        "tty_pty-hang_up": "the hang-up of a terminal",
-        "tty_pty-packet_and_exclusive_modes": "TIOCEXCL and its like are not there yet",
     },
     "posix": {
         "thread_futex-processes": "nothing tells how many other processes wait for a word",

@@ -11,6 +11,7 @@ from noah.abi.fcntl import (
     O_ACCMODE,
     O_DIRECTORY,
     O_LARGEFILE,
+    O_NOCTTY,
     O_NOFOLLOW,
     O_NONBLOCK,
     O_PATH,
@@ -221,6 +222,8 @@ def open_stream(caller: Caller, tree: HostTree, handle: Handle, path: bytes, fla
         if stat.mode & S_IFMT == S_IFIFO and flags & O_ACCMODE == O_RDONLY:
             file.pushed_back = _wait_for_writer(caller, handle.number)
         files.set_flags(handle.number, files.get_flags(handle.number) & ~O_NONBLOCK & SETFL_MASK)
+    if isinstance(file, TtyFile) and not flags & O_NOCTTY and flags & O_ACCMODE != O_WRONLY:
+        file.become_controlling(caller)
     return file
 
 

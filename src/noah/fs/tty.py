@@ -56,7 +56,10 @@ class TtyFile(StreamFile):
             raise LinuxError(EBADF)
         self.check_job(caller, SIGTTIN)
         if not self.is_nonblocking():
-            modes = caller.host.ttys.tcgetattr(self.fd)
+            try:
+                modes = caller.host.ttys.tcgetattr(self.fd)
+            except LinuxError:
+                return super().read(caller, views)  # hung up: its end
             if not modes.lflag & ICANON and not modes.cc[VMIN]:
                 # read(2) is to wait VTIME tenths of a second for the first byte, then give up with 0
                 deadline = caller.host.clock.clock_gettime(CLOCK_MONOTONIC) + modes.cc[VTIME] * _TENTH_NS
@@ -70,6 +73,15 @@ class TtyFile(StreamFile):
         if caller.host.ttys.tcgetattr(self.fd).lflag & TOSTOP:
             self.check_job(caller, SIGTTOU)
         return super().write(caller, views)
+
+    def become_controlling(self, caller: Caller) -> None:
+        """It was opened without O_NOCTTY: the terminal of a session leader that has none (tty_io.c: tty_open)."""
+        procs = caller.host.procs
+        if procs.getsid(0) == procs.getpid() and not _is_master(caller, self.fd):
+            try:
+                caller.host.ttys.set_controlling(self.fd)
+            except LinuxError:
+                pass  # it has one, or the terminal belongs to another session
 
     def ioctl(self, caller: Caller, request: int, argument: int) -> int:
         handler = _IOCTLS.get(request)
@@ -271,9 +283,27 @@ def _pts_number(file: TtyFile, caller: Caller, argument: int) -> int:
 
 
 def _lock_pts(file: TtyFile, caller: Caller, argument: int) -> int:
-    if not caller.mem.read_u32(argument):
-        caller.host.ttys.unlockpt(file.fd)
+    lock = caller.mem.read(argument, 4)
+    if any(lock):
+        return caller.host.ttys.ioctl_passthrough(file.fd, cmd.TIOCSPTLCK, bytearray(lock))
+    caller.host.ttys.unlockpt(file.fd)
     return 0
+
+
+def _ask_host(request: int) -> Callable[[TtyFile, Caller, int], int]:
+    """An int that the host tells."""
+
+    def ask(file: TtyFile, caller: Caller, argument: int) -> int:
+        answer = bytearray(4)
+        result = caller.host.ttys.ioctl_passthrough(file.fd, request, answer)
+        caller.mem.write(argument, answer)
+        return result
+
+    return ask
+
+
+def _tell_host(request: int) -> Callable[[TtyFile, Caller, int], int]:
+    return lambda file, caller, argument: caller.host.ttys.ioctl_passthrough(file.fd, request, 0)
 
 
 def _open_peer(file: TtyFile, caller: Caller, argument: int) -> int:
@@ -317,6 +347,11 @@ _IOCTLS: Final[dict[int, Callable[[TtyFile, Caller, int], int]]] = {
     cmd.TIOCPKT: _packet_mode,
     cmd.TIOCGPTN: _pts_number,
     cmd.TIOCSPTLCK: _lock_pts,
+    cmd.TIOCGPTLCK: _ask_host(cmd.TIOCGPTLCK),
+    cmd.TIOCGPKT: _ask_host(cmd.TIOCGPKT),
+    cmd.TIOCEXCL: _tell_host(cmd.TIOCEXCL),
+    cmd.TIOCNXCL: _tell_host(cmd.TIOCNXCL),
+    cmd.TIOCGEXCL: _ask_host(cmd.TIOCGEXCL),
     cmd.TIOCGPTPEER: _open_peer,
     cmd.TIOCSTI: _refuse,
 }

@@ -80,6 +80,9 @@ def tty_error(error: termios.error | OSError) -> LinuxError:
     return LinuxError(TO_LINUX.get(error.args[0], ENOTTY))
 
 
+_EXCLUSIVE: Final = {ioctl.TIOCEXCL: termios.TIOCEXCL, ioctl.TIOCNXCL: termios.TIOCNXCL}
+
+
 class PosixTtys:
     """See noah.host.api.Ttys."""
 
@@ -236,6 +239,8 @@ class PosixTtys:
             raise from_host(error) from None
 
     def ioctl_passthrough(self, fd: int, request: int, argument: bytearray | int) -> int:
+        if request in _EXCLUSIVE:
+            return self._ioctl(fd, _EXCLUSIVE[request], argument)
         raise LinuxError(EPERM if request == ioctl.TIOCSTI else ENOTTY, "no such ioctl on this host")
 
     def _ioctl(self, fd: int, request: int, argument: bytearray | int) -> int:
