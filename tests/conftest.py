@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -63,6 +64,12 @@ def has_child() -> bool:
     return True
 
 
+def children() -> list[str]:
+    """What `ps` would say of this process' children."""
+    listed = subprocess.run(["ps", "-o", "pid,stat,args", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines()[1:] if " ps -o" not in line]
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves more children or descriptors than it found."""
@@ -74,4 +81,4 @@ def no_leaks() -> Iterator[None]:
         after = open_descriptors()
     leaked = {fd: what for fd, what in after.items() if fd not in before and what not in KEPT_OPEN}
     assert not leaked, f"descriptors left open: {leaked}"
-    assert had_child or not has_child(), "a child process was left behind"
+    assert had_child or not has_child(), f"a child process was left behind: {children()}"

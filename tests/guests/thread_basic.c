@@ -216,3 +216,22 @@ CASE(sigwaitinfo_in_a_thread_lets_others_work) {
     CHECK("to the thread", pthread_sigqueue(thread, SIGRTMIN, (union sigval){.sival_int = 4}));
     say("sum: %ld", joined(thread));
 }
+
+static void count_expiry(union sigval value) { __atomic_fetch_add((long *)value.sival_ptr, 1, __ATOMIC_SEQ_CST); }
+
+CASE(timer_that_starts_threads) {
+    long expired = 0;
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = count_expiry};
+    struct itimerspec often = {{0, 20000000}, {0, 20000000}}, off = {{0, 0}, {0, 0}};
+    timer_t timer;
+    event.sigev_value.sival_ptr = &expired;
+    CHECK("create", timer_create(CLOCK_MONOTONIC, &event, &timer));
+    CHECK("start", timer_settime(timer, 0, &often, NULL));
+    for (int i = 0; i < 500 && __atomic_load_n(&expired, __ATOMIC_SEQ_CST) < 3; i++) sleep_ms(10);
+    CHECK("stop", timer_settime(timer, 0, &off, NULL));
+    BOOL("expired", __atomic_load_n(&expired, __ATOMIC_SEQ_CST) >= 3);
+    CHECK("delete", timer_delete(timer));
+    struct sigevent nobody = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
+    nobody._sigev_un._tid = 0x3ffffff;
+    CHECK("no such thread", timer_create(CLOCK_MONOTONIC, &nobody, &timer));
+}

@@ -50,17 +50,17 @@ class PosixTimer:
         "interval",
         "overrun",
         "signo",
-        "to_thread",
+        "target",
         "value",
     )
 
-    def __init__(self, timers: Timers, number: int, clock: int, signo: int, value: int, *, to_thread: bool) -> None:
+    def __init__(self, timers: Timers, number: int, clock: int, signo: int, value: int, target: Task | None) -> None:
         self._timers = timers
         self.id = number
         self.clock = clock
         self.signo = signo  # 0: SIGEV_NONE
         self.value = value  # raw 64 bits of sigval
-        self.to_thread = to_thread
+        self.target = target  # the thread that gets the signal (SIGEV_THREAD_ID), None: any
         self.interval = 0
         self.overrun = 0  # of the signal delivered last
         self._overrun = -1  # ends since then, less the one that the signal itself stands for
@@ -84,8 +84,10 @@ class PosixTimer:
         info = Siginfo(self.signo, 0, SI_TIMER, timerid=self.id, value=self.value)
         self._queued = self._generation
         signals = task.process.signals
-        pending = task.sigpending if self.to_thread else signals.shared
-        signals.send(task, info, to_thread=self.to_thread, timer=self)
+        target = self.target
+        pending = target.sigpending if target is not None else signals.shared
+        if target is None or target in task.process.tasks:
+            signals.send(target or task, info, to_thread=target is not None, timer=self)
         if not any(timer is self for _, timer in pending.queue):  # ignored: nobody will deliver it
             self._queued = None
             if self.interval:
@@ -205,7 +207,7 @@ class Timers:
 
     # -- timer_create(2)
 
-    def create(self, clock: int, signo: int, value: int | None, *, to_thread: bool) -> PosixTimer:
+    def create(self, clock: int, signo: int, value: int | None, target: Task | None) -> PosixTimer:
         """A stopped timer; signo 0 is SIGEV_NONE, value None the timer's own id. EAGAIN: too many."""
         if clock not in _REAL_CLOCKS and clock not in _CPU_CLOCKS:
             raise LinuxError(EOPNOTSUPP)
@@ -214,7 +216,7 @@ class Timers:
             raise LinuxError(EAGAIN)
         number = self._next_id
         self._next_id = number + 1 & 0x7FFF_FFFF
-        timer = PosixTimer(self, number, clock, signo, number if value is None else value, to_thread=to_thread)
+        timer = PosixTimer(self, number, clock, signo, number if value is None else value, target)
         self._posix[number] = timer
         return timer
 

@@ -390,11 +390,13 @@ def timer_create(task: Task, clockid: ClockId, sevp: SigeventPtr, timerid: IntOu
     event = task.mem.unpack(Sigevent.struct, sevp) if sevp else None
     clock = _timer_clock(task, clockid)
     value: int | None = None
-    signo, notify = SIGALRM, SIGEV_SIGNAL
+    signo, notify, target = SIGALRM, SIGEV_SIGNAL, None
     if event is not None:
         value, signo, notify, tid = event
-        if notify == SIGEV_SIGNAL | SIGEV_THREAD_ID and tid != task.tid:
-            raise LinuxError(EINVAL)
+        if notify == SIGEV_THREAD_ID:
+            target = next((thread for thread in task.process.tasks if thread.tid == tid), None)
+            if target is None:
+                raise LinuxError(EINVAL)
         if notify not in (SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID):
             raise LinuxError(EINVAL)
         if notify == SIGEV_NONE:
@@ -402,7 +404,7 @@ def timer_create(task: Task, clockid: ClockId, sevp: SigeventPtr, timerid: IntOu
         elif not 1 <= signo <= NSIG:
             raise LinuxError(EINVAL)
     timers = task.process.timers
-    timer = timers.create(clock, signo, value, to_thread=notify == SIGEV_THREAD_ID)
+    timer = timers.create(clock, signo, value, target)
     try:
         task.mem.write_u32(timerid, timer.id)
     except LinuxError:
