@@ -58,7 +58,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @functools.cache
-def _become_subreaper() -> None:
+def become_subreaper() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -120,7 +120,7 @@ def run(
     user: pwd.struct_passwd | None = None,
 ) -> Result:
     """Runs a command in a session of its own; output goes through files, so that an orphan cannot hold up the end."""
-    _become_subreaper()
+    become_subreaper()
     before = set(descendants(os.getpid()))
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
         if isinstance(stdin, bytes):

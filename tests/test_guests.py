@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 import build  # tests/guests/build.py
 import pytest
+from tests.running import become_subreaper, descendants, kill_new
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOAH: Final = os.environ.get("NOAH", str(ROOT / ".venv/bin/noah"))
@@ -120,7 +121,12 @@ def tree(top: Path) -> Iterator[tuple[str, str]]:
 
 
 def run(command: list[str]) -> Run:
-    """Runs a guest command in a fresh folder ("{cwd}" in the command stands for it) and in a session of its own."""
+    """Runs a guest command in a fresh folder ("{cwd}" in the command stands for it) and in a session of its own.
+
+    Orphans get a moment to end, then they are killed, so that no run disturbs the next one.
+    """
+    become_subreaper()
+    before = set(descendants(os.getpid()))
     with tempfile.TemporaryDirectory(prefix="noah-guest-") as cwd, tempfile.TemporaryFile() as errors:
         os.chmod(cwd, 0o755)
         process = subprocess.Popen(
@@ -140,6 +146,7 @@ def run(command: list[str]) -> Run:
             process.kill()
             status = TIMED_OUT
             output = _read_rest(process)
+        kill_new(before)
         errors.seek(0)
         text = errors.read().decode(errors="backslashreplace")
         return Run(split_sections(output), status, dict(tree(Path(cwd))), text)
@@ -209,7 +216,7 @@ def collect() -> Iterator[object]:
                 chosen = target._replace(variant=variant)
                 for case in cases_of(name, variant):
                     known = [
-                        pytest.mark.xfail(reason=reason)
+                        pytest.mark.xfail(reason=reason, strict=True)
                         for limited in {target.engine, target.host, variant} & LIMITS.keys()
                         if (reason := LIMITS[limited].get(f"{name}-{case}"))
                     ]
