@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,18 @@ ENGINES: Final = ("kvm", "emulator")
 
 # Engines keep the device open for the life of the process.
 KEPT_OPEN: Final = {"/dev/kvm"}
+
+
+# Python itself ignores SIGPIPE and SIGXFSZ, and gives them back to the programs that it starts.
+OWN_IGNORED: Final = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def pytest_configure() -> None:
+    """Signals as a shell in the foreground leaves them: what started the tests may have ignored or blocked some."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in signal.valid_signals() - OWN_IGNORED:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def kvm_trouble() -> str | None:

@@ -93,6 +93,7 @@ CASE(condition_times_out) {
 
 CASE(signal_to_a_thread) {
     pthread_t thread;
+    seen = 0;
     signal(SIGUSR1, note);
     pthread_create(&thread, NULL, wait_for_signal, NULL);
     say("kill: %d", pthread_kill(thread, SIGUSR1));
@@ -102,6 +103,7 @@ CASE(signal_to_a_thread) {
 CASE(signal_to_the_process_reaches_who_does_not_block_it) {
     pthread_t thread;
     sigset_t set;
+    seen = 0;
     signal(SIGUSR2, note);
     pthread_create(&thread, NULL, wait_for_signal, NULL);
     sigemptyset(&set);
