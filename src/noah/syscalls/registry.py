@@ -21,6 +21,9 @@ from noah.abi.numbers import AARCH64, X86_64
 NUMBERS: Final[dict[str, dict[str, int]]] = {"x86_64": X86_64, "aarch64": AARCH64}
 TABLE_SIZE: Final = 512
 
+_MADE_BY_CHILDREN: Final = frozenset(("execve", "exit_group"))
+"""Calls that a forked child makes and its parent did not: compiled beforehand, or each child would compile them."""
+
 Stub = Callable[..., int]
 _F = TypeVar("_F", bound=Callable[..., int])
 
@@ -103,7 +106,9 @@ def build_table(arch: str, missing: Missing) -> list[Stub]:
     table: list[Stub] = [_unknown(f"system call {number}", missing) for number in range(TABLE_SIZE)]
     for name, number in numbers.items():
         declaration = DECLARATIONS.get(name)
-        if declaration is not None:
+        if name in _MADE_BY_CHILDREN and declaration is not None:
+            table[number] = declaration.compile()
+        elif declaration is not None:
             table[number] = _deferred(table, number, declaration)
         else:
             table[number] = _unknown(name, missing)

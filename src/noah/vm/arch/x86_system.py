@@ -14,6 +14,7 @@ Only slots are written, by the CPU and by the engine: everything else can be rea
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Final
 
@@ -62,8 +63,9 @@ _SYSRETQ: Final = b"\x48\x0f\x07"
 _IRETQ: Final = b"\x48\xcf"
 
 
+@functools.cache
 def tables() -> bytes:
-    """Everything from FIRST up to the slots."""
+    """Everything from FIRST up to the slots. Each program starts with them anew."""
     area = bytearray(SLOTS)
     gdt = {
         1: 0x00CF9B000000FFFF,
@@ -86,6 +88,7 @@ def tables() -> bytes:
     return bytes(area[FIRST:])
 
 
+@functools.cache
 def slot(number: int, *, user_port: bool) -> bytes:
     """A vCPU's task state segment and its empty stack. user_port: user code may use PORT (never any other)."""
     area = bytearray(SLOT_SIZE)
