@@ -10,9 +10,12 @@ from typing import Final, NoReturn, Protocol
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY, R_OK, X_OK
 from noah.abi.limits import BINPRM_BUF_SIZE
+from noah.abi.poll import POLLIN
 from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
+from noah.abi.wait import WNOHANG
 from noah.fs.setup import attach_process, make_fds, make_mounts
 from noah.host.api import Host, HostError
+from noah.host.console import redirect
 from noah.host.select import make_host
 from noah.host.values import Stat
 from noah.kernel.arch import ARCHES
@@ -41,6 +44,7 @@ from noah.vfs.namespace import FsContext
 from noah.vm.api import EngineError
 from noah.vm.select import make_machine
 
+_LISTEN_NS: Final = 200_000_000
 DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -117,6 +121,52 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
     gc.freeze()  # a forked child need not copy pages just to scan them
     gc.enable()
     run(task, table)
+
+
+def run_beside(argv: Sequence[bytes], options: Options, line: Callable[[bytes], None]) -> int:
+    """Run a program in a child process without input; its output, errors too, is handed over line by line.
+
+    Returns the exit status as a shell has it: 128 + the signal's number for a program that was killed, 125 to 127 with
+    a line that says why for one that did not start.
+    """
+    host = make_host(options.host)
+    reader, writer = host.files.pipe()
+    pid = host.procs.fork()
+    if pid == 0:
+        redirect(writer)
+        try:
+            start(argv, options)
+        except StartError as error:
+            host.files.write(2, f"{error}\n".encode())
+            host.procs._exit(error.status)
+        finally:
+            host.procs._exit(125)
+    host.files.close(writer)
+    status = _listen(host, pid, reader, line)
+    host.files.close(reader)
+    return status >> 8 & 0xFF if not status & 0x7F else 128 + (status & 0x7F)
+
+
+def _listen(host: Host, pid: int, reader: int, line: Callable[[bytes], None]) -> int:
+    """Read until the program has ended, though what it has left running may hold the pipe open; the wait status."""
+    rest = b""
+    while True:
+        ended, status, _ = host.procs.wait4(pid, WNOHANG)
+        while host.poller.poll([(reader, POLLIN)], 0 if ended else _LISTEN_NS, signals=False)[0]:
+            data = host.files.read(reader, 1 << 16)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for each in lines:
+                line(each)
+        else:
+            data = b"?"
+        if not data and not ended:
+            ended, status, _ = host.procs.wait4(pid, 0)
+        if ended:
+            if rest:
+                line(rest)
+            return status
 
 
 def _reporter(process: Process, report: Callable[[Process, str], None] | None) -> Callable[[str], None] | None:

@@ -112,3 +112,46 @@ Checks what programs need on this machine: Python, the host, KVM and the emulato
 pages, limits; runs a small program. Says what to do about whatever does not work. The exit status is 0 if programs
 can run, else 1.
 """
+
+PULL: Final = """\
+Usage: noah pull [OPTIONS] debian[:SUITE]
+
+Gets an image: a root file system to run programs in. Images are kept in the user's data directory ($NOAH_DATA, else
+$XDG_DATA_HOME/noah or ~/.local/share/noah; on macOS ~/Library/Application Support/noah).
+
+debian makes a Debian system from Debian's archive: signatures and digests are checked, the packages' own scripts run
+inside Noah. SUITE is a name such as bookworm, trixie, sid or stable (the default).
+
+  --variant minbase|standard|buildd
+                          the essential packages and apt (minbase, the default), all that Debian calls important too,
+                          or what is needed to build packages
+  --include PACKAGE,...   further packages, with all that they depend on
+  --arch amd64|arm64      the processor to make it for (default: this machine's)
+  --mirror URL            where the archive is; default: $NOAH_DEBIAN_MIRROR, the mirror that the host's own apt is
+                          configured for, http://deb.debian.org/debian
+  --keyring FILE          accept the signatures of these keys instead of those of Debian's archive
+  --allow-expired         accept indices whose time is over (as does an apt with Check-Valid-Until "false")
+  --name NAME[:TAG]       what to call the image (default: debian:SUITE)
+  -q, --quiet             print nothing but the image's id
+
+Examples:
+  noah pull debian
+  noah pull debian:trixie --include build-essential,git --name work
+"""
+
+IMAGES: Final = """\
+Usage: noah images [OPTIONS] [NAME...]
+
+Lists the images that are there.
+
+  -q, --quiet   ids only
+  --no-trunc    ids at full length
+"""
+
+RMI: Final = """\
+Usage: noah rmi [--force] IMAGE...
+
+Takes a name away from an image, and removes the image with its last name, unless a container was made from it.
+
+  -f, --force   also an image with several names, by its id
+"""

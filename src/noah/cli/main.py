@@ -7,6 +7,7 @@ Little is imported here (not even typing): an interrupt before main() runs shows
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 
 from noah.host.interrupt import restore_default
@@ -14,6 +15,16 @@ from noah.host.interrupt import restore_default
 FAILURE = 125
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+COMMANDS = {
+    "run": "run",
+    "trace": "run",
+    "report": "report",
+    "doctor": "doctor",
+    "pull": "pull",
+    "images": "images",
+    "rmi": "images",
+}
+"""The module of each command, which has a function of its name."""
 
 
 def main() -> int:
@@ -42,9 +53,9 @@ def _command(words: list[str]) -> int:
         from noah import __version__
 
         return say(f"noah {__version__}\n")
-    if name not in ("run", "trace", "report", "doctor"):
+    if name not in COMMANDS:
         what = "an option" if name.startswith("-") else "a command"
-        text = f"{name!r} is not {what} of Noah" if name else "a command is missing: run, trace, report or doctor"
+        text = f"{name!r} is not {what} of Noah" if name else "a command is missing, such as run, pull or images"
         return complain(f"{text}; see 'noah --help'")
     from noah.cli.parse import UsageError
 
@@ -57,18 +68,9 @@ def _command(words: list[str]) -> int:
 def _dispatch(name: str, rest: list[str]) -> int:
     from noah.host.console import arguments
 
-    words = arguments(rest)
-    if name == "doctor":
-        from noah.cli.doctor import doctor
-
-        return doctor(words)
-    if name == "report":
-        from noah.cli.report import report
-
-        return report(words)
-    from noah.cli.run import run, trace
-
-    return run(words) if name == "run" else trace(words)
+    function = getattr(importlib.import_module(f"noah.cli.{COMMANDS[name]}"), name)
+    status: int = function(arguments(rest))
+    return status
 
 
 def say(text: str) -> int:

@@ -62,6 +62,22 @@ def parse(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
     return parsed
 
 
+def parse_all(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
+    """As parse(), for commands that take no program: options may stand behind other words, too."""
+    rest = list(arguments)
+    result = Parsed([])
+    while True:
+        ended = b"--" in rest
+        parsed = parse(rest, options)
+        for name, values in parsed.values.items():
+            result.values.setdefault(name, []).extend(values)
+        if not parsed.words or (ended and b"--" not in parsed.words):
+            result.words += parsed.words
+            return result
+        result.words.append(parsed.words[0])
+        rest = parsed.words[1:]
+
+
 def _long(parsed: Parsed, word: bytes, rest: list[bytes], by_name: dict[str, Option]) -> None:
     text, equals, value = word.partition(b"=")
     name = printable(text)

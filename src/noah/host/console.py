@@ -45,3 +45,24 @@ def _identify() -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_rdev
+
+
+def redirect(fd: int) -> None:
+    """Make this descriptor the standard output and error of the process, and /dev/null its input."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+
+
+def is_terminal(fd: int) -> bool:
+    return os.isatty(fd)
+
+
+def columns() -> int:
+    """Width of the terminal that the error output is."""
+    try:
+        return os.get_terminal_size(_STDERR).columns
+    except OSError:
+        return 80

@@ -1,0 +1,282 @@
+"""Where images and containers are kept: a directory of the user's, safe against kill -9 and a full disk at any moment.
+
+    images/ID/       image.json and rootfs/; ID is the SHA-256 of what the image was made from
+    names/NAME       the ID that a name stands for (NAME is quoted as in a URL)
+    containers/ID/   see noah.image.container
+    cache/           downloads, by their SHA-256
+    work/TOKEN/      what is being made: moved to its place by one rename when it is whole
+    locks/           lock files; the lock of `store` is held while names and images change
+
+A process holds a lock on the directory that it works in. Whoever starts to work removes what the dead have left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+from noah.abi.errno import EAGAIN, LinuxError
+from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
+from noah.image.errors import ImageError, NotFoundError, describe
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+
+Record = dict[str, Any]
+"""What image.json holds: "architecture", "created", "config" (as OCI's), "origin", "size"."""
+
+SHORT: Final = 12  # letters of an id as docker(1) shows it
+
+
+class Image(NamedTuple):
+    id: str
+    names: list[str]
+    record: Record
+    directory: Path
+
+    @property
+    def rootfs(self) -> Path:
+        return self.directory / "rootfs"
+
+
+def data_directory(environ: Mapping[bytes, bytes], system: str) -> Path:
+    """$NOAH_DATA, else what the XDG Base Directory Specification says, else where macOS keeps such things.
+
+    system: utsname's.
+    """
+
+    def value(name: bytes) -> str:
+        return environ.get(name, b"").decode("utf-8", "surrogateescape")
+
+    if own := value(b"NOAH_DATA"):
+        return Path(own).absolute()
+    if (base := value(b"XDG_DATA_HOME")).startswith("/"):
+        return Path(base) / "noah"
+    home = value(b"HOME")
+    if not home.startswith("/"):
+        raise ImageError("there is no place for images: set HOME or NOAH_DATA")
+    if system == "Darwin":
+        return Path(home) / "Library/Application Support/noah"
+    return Path(home) / ".local/share/noah"
+
+
+def open_store(host: Host) -> Store:
+    """The user's store, made if there is none. ImageError."""
+    system = host.procs.uname().sysname.decode("ascii", "replace")
+    return Store(host, data_directory(host.procs.environ(), system))
+
+
+def full_name(name: str) -> str:
+    """A name as it is kept: with a tag. ImageError for one that cannot be an image's."""
+    repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@+")
+    if not repository or not tag or not set(name) <= allowed or name.startswith(("-", "/", ".")):
+        raise ImageError(f"{name!r} is not a name for an image")
+    return f"{repository}:{tag}"
+
+
+def make_id(record: Record) -> str:
+    """What an image is called by: the digest of its record."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Store:
+    """See the module."""
+
+    def __init__(self, host: Host, directory: Path) -> None:
+        self.host = host
+        self.directory = directory
+        self.cache = directory / "cache"
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in ("images", "names", "containers", "cache", "work", "locks"):
+                (directory / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise ImageError(f"the store for images cannot be made: {describe(error)}") from None
+
+    # Locks
+
+    @contextmanager
+    def lock(self, name: str = "store", *, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock among all processes. Gives False if it is held and `wait` is not wanted."""
+        files = self.host.files
+        path = bytes(self.directory / "locks" / quote(name, safe=""))
+        fd = files.openat(AT_FDCWD, path, O_RDWR | O_CREAT, 0o600)
+        try:
+            yield self._flock(fd, wait=wait)
+        finally:
+            files.close_quietly(fd)
+
+    def _flock(self, fd: int, *, wait: bool) -> bool:
+        try:
+            self.host.files.flock(fd, LOCK_EX if wait else LOCK_EX | LOCK_NB)
+        except LinuxError as error:
+            if error.errno == EAGAIN:
+                return False
+            raise
+        return True
+
+    # What is being made
+
+    @contextmanager
+    def work(self) -> Iterator[Path]:
+        """An empty directory to make something in; what is left of it is removed in the end."""
+        directory = self.directory / "work" / self.host.rng.getrandom(8).hex()
+        with self.lock("work"):  # nobody sweeps between the making of a directory and its locking
+            self._sweep()
+            directory.mkdir()
+            fd = self._open(directory)
+            self._flock(fd, wait=True)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            self.host.files.close_quietly(fd)
+
+    def _open(self, directory: Path) -> int:
+        return self.host.files.openat(AT_FDCWD, bytes(directory), O_RDONLY | O_DIRECTORY)
+
+    def _sweep(self) -> None:
+        """Remove what processes that are dead have left."""
+        for directory in (self.directory / "work").iterdir():
+            try:
+                fd = self._open(directory)
+            except LinuxError:
+                continue  # it has just gone
+            try:
+                if self._flock(fd, wait=False):
+                    shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                self.host.files.close_quietly(fd)
+
+    def sync(self) -> None:
+        """What was written is on the disk when this returns."""
+        fd = self._open(self.directory)
+        try:
+            self.host.files.syncfs(fd)
+        finally:
+            self.host.files.close_quietly(fd)
+
+    def write(self, path: Path, text: str) -> None:
+        """Replace a small file as a whole."""
+        with self.work() as work:
+            fresh = work / "file"
+            fresh.write_text(text, "utf-8")
+            fresh.replace(path)
+
+    # Images
+
+    def add(self, work: Path, record: Record, names: list[str], id: str = "") -> Image:
+        """Take work/rootfs as an image with these names; one that is there already stays as it is."""
+        id = id or make_id(record)
+        (work / "image.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", "utf-8")
+        self.sync()
+        place = self.directory / "images" / id
+        with self.lock():
+            if not place.exists():
+                work.rename(place)
+            for name in names:
+                self._name(name, id)
+        return self.find(id)
+
+    def tag(self, id: str, name: str) -> None:
+        with self.lock():
+            self._name(full_name(name), id)
+
+    def _name(self, name: str, id: str) -> None:
+        self.write(self.directory / "names" / quote(full_name(name), safe=""), id + "\n")
+
+    def names(self) -> dict[str, str]:
+        """Ids by name."""
+        found = {}
+        for path in sorted((self.directory / "names").iterdir()):
+            found[unquote(path.name)] = path.read_text("utf-8").strip()
+        return found
+
+    def images(self) -> list[Image]:
+        """All of them, newest first."""
+        names = self.names()
+        found = []
+        for directory in (self.directory / "images").iterdir():
+            found.append(self._image(directory, [name for name, id in names.items() if id == directory.name]))
+        return sorted(found, key=lambda image: str(image.record.get("created", "")), reverse=True)
+
+    def _image(self, directory: Path, names: list[str]) -> Image:
+        try:
+            record = json.loads((directory / "image.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            record = {}
+        return Image(directory.name, names, record, directory)
+
+    def find(self, name: str) -> Image:
+        """By name, id or the beginning of an id. NotFoundError."""
+        names = self.names()
+        try:
+            id = names.get(full_name(name), "")
+        except ImageError:
+            id = ""
+        if not id:
+            wanted = name.removeprefix("sha256:")
+            ids = [path.name for path in (self.directory / "images").iterdir()]
+            found = [id for id in ids if wanted and id.startswith(wanted)]
+            if len(found) > 1:
+                raise ImageError(f"{name}: more than one image has an id that begins like this")
+            id = found[0] if found else ""
+        directory = self.directory / "images" / id
+        if not id or not directory.exists():
+            raise NotFoundError(f"no image is called {name}; see 'noah images', or get it with 'noah pull'")
+        return self._image(directory, [other for other, target in names.items() if target == id])
+
+    def remove(self, name: str, *, force: bool = False) -> list[str]:
+        """Take a name away, and the image with its last one. Returns what was done, a line each. ImageError."""
+        with self.lock():
+            image = self.find(name)
+            users = self.containers_of(image.id)
+            by_name = not image.id.startswith(name.removeprefix("sha256:"))
+            if not by_name and len(image.names) > 1 and not force:
+                raise ImageError(f"{name} has several names ({', '.join(image.names)}): name one, or say --force")
+            gone = [full_name(name)] if by_name else image.names
+            last = len(gone) == len(image.names)
+            if last and users and not (force and by_name):
+                raise ImageError(f"{name} is in use by container {users[0]}: remove that first ('noah rm')")
+            done = []
+            for each in gone:
+                (self.directory / "names" / quote(each, safe="")).unlink(missing_ok=True)
+                done.append(f"Untagged: {each}")
+            if last and not users:
+                with self.work() as work:
+                    image.directory.rename(work / "image")
+                done.append(f"Deleted: sha256:{image.id}")
+        return done
+
+    def containers_of(self, id: str) -> list[str]:
+        """Names of the containers made from an image."""
+        users = []
+        for path in sorted((self.directory / "containers").iterdir()):
+            try:
+                record = json.loads((path / "container.json").read_text("utf-8"))
+            except (OSError, ValueError):
+                continue
+            if record.get("image") == id:
+                users.append(str(record.get("name", path.name)))
+        return users
+
+
+def now() -> str:
+    """The time as OCI writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of the files in a tree."""
+    stats = (path.lstat() for path in directory.rglob("*"))
+    return sum(stat.st_size for stat in stats if S_ISREG(stat.st_mode))
