@@ -12,6 +12,8 @@ Runs unmodified Linux programs in a user-mode virtual machine; Noah answers thei
 Commands:
   run       run a program
   trace     run a program and show its system calls
+  pull      get an image: a root file system to run programs in
+  images    list the images      rmi   remove images
   report    list what programs asked for and Noah does not have
   doctor    check whether this machine can run programs, and how fast
 

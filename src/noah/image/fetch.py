@@ -41,6 +41,12 @@ class Wanted(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+class _Pause:
+    """Between tries: doubled each time."""
+
+    seconds = 0.5
+
+
 class Stopped(Exception):
     """Another download has failed."""
 
@@ -65,7 +71,7 @@ class Fetcher:
         request = urllib.request.Request(url, headers={"User-Agent": f"noah/{__version__}", **(headers or {})})
         trouble = ""
         for number in range(_TRIES):
-            if number and self._stop.wait(0.5 * 2**number):
+            if number and self._stop.wait(_Pause.seconds * 2**number):
                 raise Stopped
             try:
                 response: HTTPResponse = self._opener.open(request, timeout=_TIMEOUT_S)
@@ -158,6 +164,7 @@ class Fetcher:
                 self.progress.advance(-begun)
                 begun = 0
                 digest = hashlib.sha256()
+                file.truncate(0)
             file.seek(begun)
             while chunk := response.read(_CHUNK):
                 if self._stop.is_set():
@@ -168,7 +175,8 @@ class Fetcher:
                 self.progress.advance(len(chunk))
                 if 0 <= wanted.size < begun:
                     break
-            file.truncate(begun)
+            if missing := getattr(response, "length", 0):  # file: has none
+                raise http.client.IncompleteRead(b"", missing)
         return begun, digest
 
     def get_all(self, wanted: Sequence[Wanted]) -> list[Path]:

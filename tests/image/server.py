@@ -1,0 +1,61 @@
+"""A web server on loopback that can be as bad as the real ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files`; `asked` are the paths and Range headers that came."""
+
+    daemon_threads = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.failures: list[int] = []  # status codes for the next requests; 0: cut the content in the middle
+        self.ranges = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        wanted = self.headers.get("Range", "")
+        server.asked.append((self.path, wanted))
+        failure = server.failures.pop(0) if server.failures else 200
+        content = server.files.get(self.path)
+        if failure >= 400 or content is None:
+            self.send_error(failure if failure >= 400 else 404)
+            return
+        start = 0
+        if wanted and server.ranges:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        part = content[start:]
+        self.wfile.write(part[: len(part) // 2] if failure == 0 else part)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not of interest."""
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
