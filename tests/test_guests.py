@@ -210,8 +210,6 @@ def collect() -> Iterator[object]:
     for target, marks in TARGETS.items():
         for name in SOURCES:
             slow = [pytest.mark.slow] if name in SLOW else []
-            if name.startswith("thread_") and target.engine == "emulator":
-                continue  # it runs one thread in a process: clone(2) answers EAGAIN
             for variant in (target.variant, *(STATIC.get(name, ()) if target == next(iter(TARGETS)) else ())):
                 chosen = target._replace(variant=variant)
                 for case in cases_of(name, variant):

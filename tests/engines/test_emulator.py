@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engines.guest import ARENA, CODE, DATA, SPARE, Guest, in_child, take_signal
+from tests.engines.guest import ARENA, CODE, DATA, EMULATORS, SPARE, Guest, in_child, take_signal
 from tests.engines.snippets import Aarch64
 
 from noah.vm.api import (
@@ -189,14 +189,62 @@ def test_unknown_architecture_is_refused() -> None:
         EmulatorMachine("riscv64", Arena(ARENA))
 
 
-def test_there_is_one_vcpu_at_a_time(x86: Guest) -> None:
-    with pytest.raises(EngineError, match="in use"):
-        x86.machine.new_vcpu()
+def test_a_new_vcpu_has_the_state_of_a_start(x86: Guest) -> None:
     x86.vcpu.set_tls(5)
+    second = x86.machine.new_vcpu()
+    assert second.get_tls() == 0
+    assert x86.vcpu.get_tls() == 5
+    second.close()
     x86.vcpu.close()
     x86.vcpu = x86.machine.new_vcpu()
     assert x86.vcpu.get_tls() == 0
     assert set(x86.regs) == {0}
+
+
+@pytest.mark.parametrize("guest", EMULATORS, indirect=True)
+def test_vcpus_take_turns(guest: Guest) -> None:
+    s = guest.snippets
+    first = guest.vcpu
+    guest.place(s.memory_to_vector, s.syscall, s.vector_to_memory, s.syscall)
+    vcpus = [first, *(guest.machine.clone_vcpu(first) for _ in range(3))]
+    arena = guest.machine.arena
+    for number, vcpu in enumerate(vcpus):
+        vcpu.set_tls(DATA + number)
+        vcpu.regs[s.pointer] = DATA + 16 * number
+        arena.view[guest.data + 16 * number : guest.data + 16 * number + 16] = bytes([number + 1]) * 16
+        assert vcpu.run() == EXIT_SYSCALL
+    arena.view[guest.data : guest.data + 64] = bytes(64)
+    guest.machine.free_vcpu(vcpus.pop())
+    for number, vcpu in reversed([*enumerate(vcpus)]):
+        assert vcpu.get_tls() == DATA + number
+        assert vcpu.regs[s.pointer] == DATA + 16 * number or s.pointer == s.result
+        vcpu.regs[s.pointer] = DATA + 16 * number
+        assert vcpu.run() == EXIT_SYSCALL
+    assert bytes(arena.view[guest.data : guest.data + 64]) == b"".join(bytes([n]) * 16 for n in (1, 2, 3, 0))
+    # After exec they all see the new page tables.
+    guest.machine.reset()
+    guest.set_up()
+    guest.place(s.store, s.syscall)
+    for number, vcpu in enumerate(vcpus):
+        vcpu.regs[s.pc], vcpu.regs[s.pointer], vcpu.regs[s.value] = CODE, DATA, number
+        assert vcpu.run() == EXIT_SYSCALL
+        assert guest.word(guest.data) == number
+
+
+def test_a_turn_opens_the_exclusive_monitor(arm: Guest) -> None:
+    words = arm.machine.arena.words
+    load, store = Aarch64.exclusive[:4], Aarch64.exclusive[4:]
+    arm.place(load, Aarch64.syscall, store, Aarch64.syscall)
+    second = arm.machine.clone_vcpu(arm.vcpu)
+    for others, failed in ((False, 0), (True, 1)):
+        words[arm.data >> 3] = 5
+        arm.set(pc=CODE, pointer=DATA, value=7)
+        arm.run_to_syscall()
+        if others:  # what they write may be what was there: the monitor must not go by the value
+            second.regs[Aarch64.pc] = CODE + 4
+            assert second.run() == EXIT_SYSCALL
+        arm.run_to_syscall()
+        assert (arm.regs[3], words[arm.data >> 3]) == (failed, 5 if failed else 7)
 
 
 def test_only_watched_signals_interrupt(x86: Guest) -> None:

@@ -20,6 +20,7 @@ from noah.mm.space import AddressSpace
 from noah.vfs.credentials import Credentials
 from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
+from noah.vm.api import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from noah.host.values import Stat
@@ -278,6 +279,21 @@ class Task:
             return self.vcpu.run()
         finally:
             threads.enter(self)
+
+    def run_in_turn(self) -> int:
+        """Run guest code where only one thread at a time can, in the kernel or out of it."""
+        threads = self.process.threads
+        if threads is None:
+            return self.vcpu.run()
+        if threads.turn_is_over():
+            threads.leave(self, KERNEL)
+            threads.enter(self)
+            return EXIT_INTERRUPTED
+        self.where = GUEST
+        try:
+            return self.vcpu.run()
+        finally:
+            self.where = KERNEL
 
     def apply_identity(self) -> None:
         """Let the host check files against the guest's credentials, where it can: see Procs.set_fs_identity()."""

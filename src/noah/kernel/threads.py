@@ -4,6 +4,9 @@ The threads of a process share one lock, the kernel lock. A thread holds it whil
 while guest code runs and while a call waits (Task.wait, Task.pause), so that handlers never run side by side and need
 no locks of their own. A process with one thread has no lock and pays nothing.
 
+Where an engine runs only one vCPU at a time (Machine.parallel), a thread keeps the lock while guest code runs, until it
+waits or its turn is over.
+
 `SignalState.attention` is about the thread that holds the lock: enter() works it out anew.
 """
 
@@ -23,17 +26,19 @@ from noah.abi.sched import (
 )
 from noah.kernel.control import ThreadExit
 from noah.kernel.task import GUEST, KERNEL, WAITING, Process, Task
+from noah.kernel.turns import Turns
 from noah.vm.api import EngineError
 
 
 class Threads:
     """What a process has once it has made a second thread."""
 
-    __slots__ = ("_lock", "_process", "holder", "survivor")
+    __slots__ = ("_lock", "_process", "_turns", "holder", "survivor")
 
     def __init__(self, task: Task) -> None:
         self._process = task.process
-        self._lock = threading.Lock()
+        self._turns = None if task.process.machine.parallel else Turns(task.host.clock, self._stop_holder)
+        self._lock = self._turns or threading.Lock()
         self._lock.acquire()
         self.holder = task
         self.survivor: Task | None = None  # who executes a program: everyone else ends
@@ -41,7 +46,19 @@ class Threads:
 
     def _admit(self, task: Task) -> None:
         task.wake = task.host.files.pipe(O_NONBLOCK)
-        task.run_guest = task.run_beside_others
+        task.run_guest = task.run_beside_others if self._turns is None else task.run_in_turn
+
+    def _stop_holder(self) -> None:
+        self.holder.vcpu.kick()
+
+    def turn_is_over(self) -> bool:
+        """Whether the thread in the kernel is to let others run, where one runs at a time."""
+        return self._turns is not None and self._turns.over
+
+    def give_way(self) -> None:
+        """sched_yield(2): as if the turn were over."""
+        if self._turns is not None:
+            self._turns.give_way()
 
     def enter(self, task: Task) -> None:
         """Come into the kernel. Raises ThreadExit when the thread is to end."""

@@ -148,6 +148,8 @@ def _io_chosen(task: Task, which: int, who: int) -> list[int]:
 def sched_yield(task: Task) -> int:
     """sched_yield(2): let others run."""
     task.host.procs.sched_yield()
+    if task.process.threads is not None:
+        task.process.threads.give_way()
     return 0
 
 

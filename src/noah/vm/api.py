@@ -93,6 +93,10 @@ class Machine(Protocol):
     name: str  # "kvm", "emulator", "fake"
     arch: str  # "x86_64" or "aarch64"
     arena: Arena
+    parallel: bool
+    """Whether vCPUs run at the same time. If not, one thread at a time may use the machine and its vCPUs: only
+    Vcpu.kick() is for all."""
+
     user_limit: int
     """First address that a guest mapping may not reach (TASK_SIZE, less what the engine keeps for itself)."""
 

@@ -198,6 +198,7 @@ class FakeMachine:
 
     def __init__(self, arch: str = "x86_64", arena: Arena | None = None) -> None:
         self.name = "fake"
+        self.parallel = True
         self.arch = arch
         self.arena = arena or Arena(_ARENA_SIZE)
         self.user_limit = _USER_LIMITS[arch]

@@ -575,6 +575,7 @@ class KvmMachine:
         "device",
         "host_clock",
         "name",
+        "parallel",
         "root",
         "trap_level",
         "user_limit",
@@ -586,6 +587,7 @@ class KvmMachine:
     def __init__(self, arena: Arena | None = None) -> None:
         self.name = "kvm"
         self.arch = "x86_64"
+        self.parallel = True
         self.user_limit = USER_LIMIT
         self.device = _Device()
         self.arena = arena or Arena()

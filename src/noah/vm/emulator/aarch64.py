@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from noah.vm.api import EXEC, EXIT_CRASHED, EXIT_EXCEPTION, EXIT_FAULT, READ, WRITE, EngineError
 from noah.vm.arch.aarch64 import PC, PSTATE
+from noah.vm.arena import PAGE
 from noah.vm.emulator.library import ARCH_ARM64, MODE_ARM, RegisterSet
 from noah.vm.emulator.vcpu import AGAIN, EVENT_NONE, EmulatorVcpu
 
 if TYPE_CHECKING:
-    from noah.vm.emulator.machine import EmulatorMachine
+    pass
 
 # enum uc_arm64_reg
 _X0: Final = 199  # to X28, 227
@@ -60,6 +61,10 @@ _SCTLR: Final = 0x3050_0800 | 1 | 1 << 2 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16
 
 _FP_SIZE: Final = 528
 
+_SCRATCH: Final = 0x10000  # a page for the self-test
+_LOAD_EXCLUSIVE: Final = struct.pack("<II", 0xC85F7C03, 0xD4000001)  # ldxr x3, [x0]; svc #0
+_OPEN: Final = (1 << 64) - 1  # no address
+
 
 class _SystemRegister(ctypes.Structure):
     _fields_ = (
@@ -75,7 +80,7 @@ class _SystemRegister(ctypes.Structure):
 class Aarch64Vcpu(EmulatorVcpu):
     """Unicorn's `max` CPU at EL0."""
 
-    __slots__ = ("_address", "_fp", "_fp_set", "_syndrome")
+    __slots__ = ("_address", "_fp", "_fp_set", "_monitor", "_syndrome")
 
     ARCH: ClassVar[int] = ARCH_ARM64
     MODE: ClassVar[int] = MODE_ARM
@@ -87,15 +92,7 @@ class Aarch64Vcpu(EmulatorVcpu):
     FLAGS_FIXED: ClassVar[int] = 0
     USER_LIMIT: ClassVar[int] = 0x0000_FFFF_FFFF_E000
     EVENT_SYSCALL: ClassVar[int] = _EXCP_SVC
-
-    def __init__(self, machine: EmulatorMachine) -> None:
-        super().__init__(machine)
-        fp = self._fp = ctypes.create_string_buffer(_FP_SIZE)
-        at = ctypes.addressof(fp)
-        self._fp_set = RegisterSet(
-            self._unicorn.handle,
-            [*((_Q0 + i, at + 16 * i) for i in range(32)), (_FPSR, at + 512), (_FPCR, at + 516)],
-        )
+    SHARED: ClassVar[tuple[str, ...]] = ("_address", "_fp", "_fp_set", "_monitor", "_syndrome")
 
     def _set(self, register: tuple[int, int, int, int, int], value: int) -> None:
         op0, op1, crn, crm, op2 = register
@@ -103,6 +100,12 @@ class Aarch64Vcpu(EmulatorVcpu):
 
     def enter_user_mode(self, root: int) -> None:
         """From the state of a reset: AArch64 at every level, paging, EL0."""
+        fp = self._fp = ctypes.create_string_buffer(_FP_SIZE)
+        at = ctypes.addressof(fp)
+        self._fp_set = RegisterSet(
+            self._unicorn.handle,
+            [*((_Q0 + i, at + 16 * i) for i in range(32)), (_FPSR, at + 512), (_FPCR, at + 516)],
+        )
         self._set(_TTBR0_EL1, root)
         for register, value in _SETUP:
             self._set(register, value)
@@ -125,6 +128,31 @@ class Aarch64Vcpu(EmulatorVcpu):
         self._address = ctypes.c_uint64.from_address(base + where)
         if self._decode(0, self._event) != EXIT_FAULT or self.fault_access != EXEC or self.fault_present:
             raise EngineError("Unicorn failed the self-test: user mode; pip install unicorn==2.1.4")
+        self._find_monitor()
+
+    def _find_monitor(self) -> None:
+        """Where the exclusive monitor is: u64 exclusive_addr, exclusive_val (target/arm/cpu.h)."""
+        machine, regs = self._machine, self.regs
+        page = machine.arena.alloc(PAGE)
+        machine.arena.anonymous(page, PAGE)
+        machine.arena.view[page : page + len(_LOAD_EXCLUSIVE)] = _LOAD_EXCLUSIVE
+        machine.map(_SCRATCH, PAGE, page, READ | EXEC)
+        regs[0], regs[PC] = _SCRATCH, _SCRATCH
+        self._push()
+        self._event = EVENT_NONE
+        self._start(_SCRATCH, 0, 0, 0)
+        where = self._unicorn.state().find(struct.pack("<Q", _SCRATCH) + _LOAD_EXCLUSIVE)
+        if where < 0:
+            raise EngineError("this version of Unicorn is unknown to Noah: pip install unicorn==2.1.4")
+        self._monitor = ctypes.c_uint64.from_address((self._unicorn.context.value or 0) + where)
+        machine.unmap(_SCRATCH, PAGE)
+        machine.arena.free(page, PAGE)
+
+    def _inner_state(self) -> bytes:
+        """Open the monitor, as an exception return does: else `stxr` would not see what others wrote in their turns."""
+        self._unicorn.save()
+        self._monitor.value = _OPEN
+        return self._unicorn.saved()
 
     def set_root(self, root: int) -> None:
         self._set(_TTBR0_EL1, root)
@@ -153,9 +181,11 @@ class Aarch64Vcpu(EmulatorVcpu):
         return EXIT_EXCEPTION  # alignment
 
     def get_tls(self) -> int:
+        self.make_current()
         return self._unicorn.read(_TPIDR_EL0)
 
     def set_tls(self, value: int) -> None:
+        self.make_current()
         self._unicorn.write(_TPIDR_EL0, value)
 
     def get_gs(self) -> int:
@@ -165,9 +195,11 @@ class Aarch64Vcpu(EmulatorVcpu):
         return None
 
     def get_fp(self) -> bytes:
+        self.make_current()
         self._fp_set.read()
         return self._fp.raw
 
     def set_fp(self, state: bytes) -> None:
+        self.make_current()
         ctypes.memmove(self._fp, state[:_FP_SIZE].ljust(_FP_SIZE, b"\0"), _FP_SIZE)
         self._fp_set.write()

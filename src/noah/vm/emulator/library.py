@@ -191,6 +191,10 @@ class Unicorn:
     def state(self) -> bytes:
         """The CPU's inner state, as Unicorn's contexts hold it."""
         self._check(self.save())
+        return self.saved()
+
+    def saved(self) -> bytes:
+        """What save() has put into the context."""
         return ctypes.string_at(self.context.value or 0, self.context_size)
 
     def flush_tlb(self) -> None:

@@ -11,6 +11,8 @@ from noah.vm.arch.aarch64_paging import Aarch64PageTables
 from noah.vm.arch.x86_paging import PageTables
 from noah.vm.arena import PAGE, Arena
 from noah.vm.emulator.aarch64 import Aarch64Vcpu
+from noah.vm.emulator.library import Unicorn
+from noah.vm.emulator.vcpu import EmulatorVcpu
 from noah.vm.emulator.watcher import ALL, SignalWatcher
 from noah.vm.emulator.x86_64 import SYSTEM_ADDRESS, X86Vcpu, system_page
 
@@ -27,48 +29,59 @@ _OWN: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)  # r
 class EmulatorMachine:
     """See noah.vm.api.Machine. Raises EngineError when Unicorn is missing or too old; the text says the remedy.
 
-    There is one vCPU, so an edit of the page tables is seen by all of them if its next run() sees it: flushes wait.
+    Its vCPUs share one CPU, so an edit of the page tables is seen by all of them if the next run() sees it: flushes
+    wait.
     """
 
     __slots__ = (
+        "_first",
         "_flags_of",
         "_flags_removed",
         "_logging",
         "_signals",
         "_tables",
-        "_vcpu",
         "arch",
         "arena",
+        "current",
         "host_clock",
         "name",
+        "parallel",
         "stale",
+        "unicorn",
         "user_limit",
         "watcher",
     )
 
     _tables: PageTables
-    _vcpu: X86Vcpu | Aarch64Vcpu
+
+    current: EmulatorVcpu
+    """Whose state the CPU has."""
 
     def __init__(self, arch: str, arena: Arena | None = None) -> None:
         self.name = "emulator"
         self.arch = arch
+        self.parallel = False
         self.arena = arena or Arena()
         self.host_clock: HostClock | None = None
         self.stale = False
         """The page tables lost a permission that the TLB may still have."""
         self.watcher: SignalWatcher | None = None
         self._signals = ALL.difference(_UNBLOCKABLE, _OWN)
+        kind: type[EmulatorVcpu]
         if arch == "x86_64":
             self._flags_of, self._flags_removed = x86_paging.flags_of, x86_paging.flags_removed
-            self._vcpu = X86Vcpu(self)
+            kind = X86Vcpu
         elif arch == "aarch64":
             self._flags_of, self._flags_removed = aarch64_paging.flags_of, aarch64_paging.flags_removed
-            self._vcpu = Aarch64Vcpu(self)
+            kind = Aarch64Vcpu
         else:
             raise EngineError(f"the emulator knows x86_64 and aarch64, not {arch}")
-        self.user_limit = self._vcpu.USER_LIMIT
+        self.unicorn = Unicorn(kind.ARCH, kind.MODE, kind.MODEL, self.arena.address, self.arena.size)
+        self.user_limit = kind.USER_LIMIT
         self._set_up()
-        self._vcpu.enter_user_mode(self.root)
+        self._first = self.current = kind(self)
+        kind.hook(self)
+        self._first.enter_user_mode(self.root)
 
     def _set_up(self) -> None:
         """Empty page tables in an empty arena."""
@@ -108,8 +121,8 @@ class EmulatorMachine:
         """What was translated from this memory may be of a former life: the host's writes are not noticed."""
         if self.stale:
             self.stale = False
-            self._vcpu.flush_tlb()
-        self._vcpu.forget_code(address, address + length)
+            self.unicorn.flush_tlb()
+        self.unicorn.forget_code(address, address + length)
 
     def map_host_clock(self, address: int) -> None:
         raise EngineError("an emulated guest does not see the host's time stamp counter")
@@ -127,8 +140,8 @@ class EmulatorMachine:
     def reset(self) -> None:
         self.arena.reset()
         self._set_up()
-        self._vcpu.set_root(self.root)
-        self._vcpu.flush_code()
+        self.current.set_root(self.root)
+        self.unicorn.flush_code()
         self.stale = True
 
     def begin_write_log(self) -> None:
@@ -150,14 +163,29 @@ class EmulatorMachine:
         return False  # every mapping is entered whole
 
     def new_vcpu(self) -> Vcpu:
-        self._vcpu.take()
-        return self._vcpu
+        vcpu = self._clone(self._first) if self._first.in_use else self._first
+        vcpu.take()
+        return vcpu
 
     def clone_vcpu(self, vcpu: Vcpu) -> Vcpu:
-        raise EngineError("the emulator runs one thread in a process")
+        assert isinstance(vcpu, EmulatorVcpu)
+        return self._clone(vcpu)
+
+    def _clone(self, vcpu: EmulatorVcpu) -> EmulatorVcpu:
+        twin = type(vcpu)(self)
+        twin.copy_from(vcpu)
+        return twin
 
     def free_vcpu(self, vcpu: Vcpu) -> None:
-        """There is one, which is never given up."""
+        vcpu.close()
+
+    def kick(self) -> None:
+        """For the watcher: end the run, whoever's it is."""
+        self.current.kick()
+
+    def running(self) -> bool:
+        """For the watcher: whether guest code runs right now."""
+        return self.current.running()
 
     def watch(self, signals: Set[int]) -> None:
         """Choose the host signals that end a run when they are pending. All that can be blocked, unless said."""
@@ -168,7 +196,7 @@ class EmulatorMachine:
 
     def start_watcher(self) -> None:
         """For the vCPU, before it runs for the first time in a process."""
-        self.watcher = SignalWatcher(self._vcpu, self._signals)
+        self.watcher = SignalWatcher(self, self._signals)
 
     def before_fork(self, vcpu: Vcpu) -> None:
         return None
@@ -182,4 +210,4 @@ class EmulatorMachine:
         if self.watcher is not None:
             self.watcher.close()
             self.watcher = None
-        self._vcpu.dispose()
+        self.unicorn.close()

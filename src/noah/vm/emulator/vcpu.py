@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from array import array
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, EngineError, Registers
-from noah.vm.emulator.library import RegisterSet, Unicorn
+from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, Registers
+from noah.vm.emulator.library import RegisterSet
 
 if TYPE_CHECKING:
     from noah.vm.emulator.machine import EmulatorMachine
@@ -24,8 +24,8 @@ _NUDGE: Final = 0.0002  # seconds
 class EmulatorVcpu(ABC):
     """See noah.vm.api.Vcpu. Derived classes know the architecture.
 
-    Registers are copied to the CPU before a run and back behind it. A machine has one CPU; guest threads would take
-    turns on it, each with its own `regs` and a Unicorn context for the rest.
+    Registers are copied to the CPU before a run and back behind it. A machine has one CPU, on which vCPUs take turns:
+    `regs` are always their own, the rest of their state is in the CPU or in `_state`.
     """
 
     __slots__ = (
@@ -34,8 +34,10 @@ class EmulatorVcpu(ABC):
         "_machine",
         "_pull",
         "_push",
+        "_root",
         "_running",
         "_start",
+        "_state",
         "_stop",
         "_unicorn",
         "error_code",
@@ -55,15 +57,15 @@ class EmulatorVcpu(ABC):
     FLAGS: ClassVar[int]
     FLAGS_USER: ClassVar[int]  # what user mode may set
     FLAGS_FIXED: ClassVar[int]
+    SHARED: ClassVar[tuple[str, ...]]  # attributes that are the same for all vCPUs of a machine
     USER_LIMIT: ClassVar[int]
     EVENT_SYSCALL: ClassVar[int]
 
     regs: Registers
 
     def __init__(self, machine: EmulatorMachine) -> None:
-        arena = machine.arena
         self._machine = machine
-        unicorn = self._unicorn = Unicorn(self.ARCH, self.MODE, self.MODEL, arena.address, arena.size)
+        unicorn = self._unicorn = machine.unicorn
         count = len(self.REGISTERS)
         regs = self.regs = array("Q", bytes(8 * count))  # never resized: Unicorn has its address
         base = ctypes.addressof((ctypes.c_uint64 * count).from_buffer(regs))
@@ -77,14 +79,52 @@ class EmulatorVcpu(ABC):
         self._kicked = self._running = self.in_use = False
         self.fault_address = self.fault_access = self.vector = self.error_code = 0
         self.fault_present = False
-        unicorn.hook_interrupts(self._on_event)
+        self._state = b""
+        self._root = machine.root
 
-    def _on_event(self, _handle: int, number: int, _data: int) -> None:
+    @classmethod
+    def hook(cls, machine: EmulatorMachine) -> None:
+        """Have the machine's current vCPU told of what ends a run. Once for a machine."""
+        machine.unicorn.hook_interrupts(lambda _handle, number, _data: machine.current.on_event(number))
+
+    def on_event(self, number: int) -> None:
+        """An exception, by Unicorn's number for it."""
         if self._event == EVENT_NONE:
             self._event = number
         self._stop()
 
+    # -- turns
+
+    def make_current(self) -> None:
+        """Have this vCPU's state in the CPU."""
+        machine = self._machine
+        other = machine.current
+        if other is not self:
+            other._state = other._inner_state()
+            other._root = machine.root
+            machine.current = self
+            self._unicorn.load_state(self._state)
+            if self._root != machine.root:
+                self.set_root(machine.root)
+
+    def _inner_state(self) -> bytes:
+        return self._unicorn.state()
+
+    def copy_from(self, other: EmulatorVcpu) -> None:
+        """Take over the state of another one of this machine."""
+        other.make_current()
+        self._state = other._inner_state()
+        for index in range(len(self.regs)):
+            self.regs[index] = other.regs[index]
+        for name in self.SHARED:
+            setattr(self, name, getattr(other, name))
+        self.in_use = True
+
     # -- what the architecture provides
+
+    @abstractmethod
+    def enter_user_mode(self, root: int) -> None:
+        """From the state of a reset. Once for a machine, by its first vCPU."""
 
     @abstractmethod
     def set_root(self, root: int) -> None:
@@ -98,7 +138,7 @@ class EmulatorVcpu(ABC):
         """Make `regs` the user state behind a system call."""
         return EXIT_SYSCALL
 
-    def adopt(self) -> None:  # noqa: B027 - one thread runs it anyway
+    def adopt(self) -> None:  # noqa: B027 - any thread may run it, in its turn
         """See noah.vm.api.Vcpu."""
 
     @abstractmethod
@@ -126,6 +166,8 @@ class EmulatorVcpu(ABC):
         regs = self.regs
         if machine.watcher is None:
             machine.start_watcher()
+        if machine.current is not self:
+            self.make_current()
         while True:
             self._running = True
             if self._kicked:
@@ -161,9 +203,8 @@ class EmulatorVcpu(ABC):
     # -- life
 
     def take(self) -> None:
-        """Hand the CPU to a new user, in the state of a program's start."""
-        if self.in_use:
-            raise EngineError("an emulated machine has one vCPU, and it is in use")
+        """Hand it to a new user, in the state of a program's start."""
+        self.make_current()
         self.in_use = True
         self._kicked = False
         for index in range(len(self.regs)):
@@ -174,20 +215,3 @@ class EmulatorVcpu(ABC):
 
     def close(self) -> None:
         self.in_use = False
-
-    def dispose(self) -> None:
-        """The machine is going away."""
-        self.in_use = False
-        self._unicorn.close()
-
-    # -- for the machine
-
-    def forget_code(self, address: int, end: int) -> None:
-        """New memory became executable at addresses that are contiguous in the arena too."""
-        self._unicorn.forget_code(address, end)
-
-    def flush_tlb(self) -> None:
-        self._unicorn.flush_tlb()
-
-    def flush_code(self) -> None:
-        self._unicorn.flush_code()

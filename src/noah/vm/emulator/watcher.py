@@ -1,7 +1,7 @@
 """Host signals end a run of the emulator.
 
 Noah keeps host signals blocked and asks for them between runs. KVM_RUN notices a pending signal by itself; Unicorn
-cannot, so a thread waits until one is pending for the process and kicks the vCPU. It never takes the signal.
+cannot, so a thread waits until one is pending for the process and kicks the machine. It never takes the signal.
 
 Linux: a signalfd becomes readable when a signal of its mask is pending (signalfd(2)); it is polled and never read.
 Elsewhere: sigpending(2), every 5 ms while guest code runs.
@@ -47,12 +47,12 @@ def _signalfd(signals: Set[int]) -> int:
 
 
 class SignalWatcher:
-    """A daemon thread that kicks a vCPU while one of `signals` is pending for this process."""
+    """A daemon thread that kicks a machine while one of `signals` is pending for this process."""
 
-    __slots__ = ("_closing", "_descriptors", "_ended", "_signals", "_vcpu", "_wake")
+    __slots__ = ("_closing", "_descriptors", "_ended", "_machine", "_signals", "_wake")
 
-    def __init__(self, vcpu: Kickable, signals: Set[int]) -> None:
-        self._vcpu = vcpu
+    def __init__(self, machine: Kickable, signals: Set[int]) -> None:
+        self._machine = machine
         self._signals = frozenset(signals)
         self._closing = False
         self._wake = -1
@@ -92,18 +92,18 @@ class SignalWatcher:
             if not pending:
                 back_off = 0.0
             elif not back_off:
-                self._vcpu.kick()
+                self._machine.kick()
                 back_off = _BACK_OFF
             else:
                 # Still pending: the owner is about to take it, or has taken it and another one came meanwhile.
-                if self._vcpu.running():
-                    self._vcpu.kick()
+                if self._machine.running():
+                    self._machine.kick()
                 back_off = min(back_off * 2, _BACK_OFF_LIMIT)
 
     def _watch_by_polling(self) -> None:
         while not self._closing:
-            if self._vcpu.running() and not self._signals.isdisjoint(signal.sigpending()):
-                self._vcpu.kick()
+            if self._machine.running() and not self._signals.isdisjoint(signal.sigpending()):
+                self._machine.kick()
             time.sleep(_PERIOD)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from noah.vm.api import EXEC, EXIT_CRASHED, EXIT_EXCEPTION, EXIT_FAULT, EXIT_SYSCALL, READ, WRITE, EngineError
 from noah.vm.arch.x86_64 import (
@@ -121,34 +121,19 @@ class X86Vcpu(EmulatorVcpu):
     FLAGS_USER: ClassVar[int] = 0x0025_4FD5 & ~0x3000  # CF PF AF ZF SF TF DF OF NT RF AC ID
     FLAGS_FIXED: ClassVar[int] = 0x202
     USER_LIMIT: ClassVar[int] = _USER_LIMIT
+    SHARED: ClassVar[tuple[str, ...]] = ("_error", "_fp", "_fp_set", "_is_int", "_old", "_tag", "_user_mode")
     EVENT_SYSCALL: ClassVar[int] = 0x1_0000  # above every exception number
     EVENT_PORT: ClassVar[int] = 0x1_0001
 
     def __init__(self, machine: EmulatorMachine) -> None:
         super().__init__(machine)
-        unicorn = self._unicorn
-        unicorn.hook_syscalls(self._on_syscall)
-        unicorn.hook_ports(self._on_port)
         self._at_port: list[int] = []
-        fp = self._fp = ctypes.create_string_buffer(_FXSAVE_SIZE)
-        tag = self._tag = ctypes.c_uint16()
-        at = ctypes.addressof(fp)
-        # FXSAVE's 64-bit layout (SDM vol. 1, table 10-3). The status word goes first: it says which register is ST(0).
-        self._fp_set = RegisterSet(
-            unicorn.handle,
-            [
-                *((_FPCW, at), (_FPSW, at + 2), (_FPTAG, ctypes.addressof(tag))),
-                *((_FOP, at + 6), (_FIP, at + 8), (_FDP, at + 16), (_MXCSR, at + 24)),
-                *((_ST0 + i, at + 32 + 16 * i) for i in range(8)),
-                *((_XMM0 + i, at + 160 + 16 * i) for i in range(16)),
-            ],
-        )
-        self._find_inner_state()
 
-    def _on_syscall(self, _handle: int, _data: int) -> None:
-        if self._event == EVENT_NONE:
-            self._event = self.EVENT_SYSCALL
-            self._stop()
+    @classmethod
+    def hook(cls, machine: EmulatorMachine) -> None:
+        super().hook(machine)
+        machine.unicorn.hook_syscalls(lambda _handle, _data: machine.current.on_event(cls.EVENT_SYSCALL))
+        machine.unicorn.hook_ports(lambda: cast("X86Vcpu", machine.current)._on_port())
 
     def _on_port(self) -> int:
         """Unicorn lets everybody use ports, and stops behind the instruction only: remember how it was before."""
@@ -159,7 +144,21 @@ class X86Vcpu(EmulatorVcpu):
             self._stop()
         return 0
 
-    def _find_inner_state(self) -> None:
+    def _prepare(self) -> None:
+        """What is to be known of the CPU before it runs."""
+        fp = self._fp = ctypes.create_string_buffer(_FXSAVE_SIZE)
+        tag = self._tag = ctypes.c_uint16()
+        at = ctypes.addressof(fp)
+        # FXSAVE's 64-bit layout (SDM vol. 1, table 10-3). The status word goes first: it says which register is ST(0).
+        self._fp_set = RegisterSet(
+            self._unicorn.handle,
+            [
+                *((_FPCW, at), (_FPSW, at + 2), (_FPTAG, ctypes.addressof(tag))),
+                *((_FOP, at + 6), (_FIP, at + 8), (_FDP, at + 16), (_MXCSR, at + 24)),
+                *((_ST0 + i, at + 32 + 16 * i) for i in range(8)),
+                *((_XMM0 + i, at + 160 + 16 * i) for i in range(16)),
+            ],
+        )
         where = self._unicorn.state().find(_DR6) - 6 * 8
         if where < 0:
             raise EngineError("this version of Unicorn is unknown to Noah: pip install unicorn==2.1.4")
@@ -170,6 +169,7 @@ class X86Vcpu(EmulatorVcpu):
 
     def enter_user_mode(self, root: int) -> None:
         """From the state of a reset: 64-bit mode, paging, CPL 3. Unicorn can execute sysret, but not be told to."""
+        self._prepare()
         unicorn = self._unicorn
         unicorn.write(_MSR, _Msr(_MSR_EFER, 0xD01))  # NXE LMA LME SCE
         unicorn.write(_MSR, _Msr(_MSR_STAR, _STAR))
@@ -245,18 +245,23 @@ class X86Vcpu(EmulatorVcpu):
         self.set_root(self._machine.root)
 
     def get_tls(self) -> int:
+        self.make_current()
         return self._unicorn.read(_FS_BASE)
 
     def set_tls(self, value: int) -> None:
+        self.make_current()
         self._unicorn.write(_FS_BASE, value)
 
     def get_gs(self) -> int:
+        self.make_current()
         return self._unicorn.read(_GS_BASE)
 
     def set_gs(self, value: int) -> None:
+        self.make_current()
         self._unicorn.write(_GS_BASE, value)
 
     def get_fp(self) -> bytes:
+        self.make_current()
         ctypes.memset(self._fp, 0, _FXSAVE_SIZE)
         self._fp_set.read()
         tags = self._tag.value
@@ -277,6 +282,7 @@ class X86Vcpu(EmulatorVcpu):
         if not present & 2:
             area[160:416] = bytes(256)
         area[24:28] = (int.from_bytes(area[24:28], "little") & _MXCSR_MASK).to_bytes(4, "little")
+        self.make_current()
         self._tag.value = sum(3 << 2 * i for i in range(8) if not area[4] >> i & 1)
         ctypes.memmove(self._fp, bytes(area), _FXSAVE_SIZE)
         self._fp_set.write()
