@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -109,6 +110,42 @@ def test_single_step_flag(x86: Guest) -> None:
         assert x86.vcpu.run() == EXIT_EXCEPTION
         assert x86.vcpu.vector == x86_64.DEBUG
         assert x86.get("pc") == CODE + step
+
+
+@pytest.mark.parametrize("guest", EMULATORS, indirect=True)
+def test_a_kick_comes_between_two_instructions(guest: Guest) -> None:
+    """None is done twice, or by half."""
+    s = guest.snippets
+    # 1: inc qword [rdi]; xchg rcx, [rdi+8]; inc rbx; jmp 1b
+    code = b"\x48\xff\x07\x48\x87\x4f\x08\x48\xff\xc3\xeb\xf4"
+    behind_inc = 3
+    if s is Aarch64:
+        # 1: ldadd x3, x4, [x0] (x3 is 1); swp x2, x2, [x5]; add x19, x19, #1; b 1b
+        code = struct.pack("<4I", 0xF8230004, 0xF82280A2, 0x91000673, 0x17FFFFFD)
+        guest.regs[3], guest.regs[5] = 1, DATA + 8
+        behind_inc = 4
+    guest.place(code)
+    guest.set(pointer=DATA, counter=0)
+    words, at = guest.machine.arena.words, guest.data >> 3
+    swapped = 2 if s is Aarch64 else x86_64.RCX
+    words[at + 1], guest.regs[swapped] = 0x1111, 0x2222
+    ended = threading.Event()
+
+    def kick() -> None:
+        while not ended.wait(0.0002):
+            guest.vcpu.kick()
+
+    thread = threading.Thread(target=kick)
+    thread.start()
+    try:
+        for _ in range(500):
+            assert guest.vcpu.run() == EXIT_INTERRUPTED
+            done = guest.get("counter") + (guest.get("pc") - CODE >= behind_inc)
+            assert words[at] == done
+            assert {words[at + 1], guest.regs[swapped]} == {0x1111, 0x2222}
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("vector", [0, 1, 8, 13, 14, 0x80, 0xFF])

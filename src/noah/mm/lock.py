@@ -70,6 +70,8 @@ def _apply(space: AddressSpace, start: int, end: int, *, locked: bool) -> None:
     """apply_vma_lock_flags(): up to the first hole."""
     if end >= 1 << 64:
         raise LinuxError(EINVAL)
+    if start == end:
+        return
     at = start
     for vma in space.vmas.overlapping(start, end):
         if vma.start > at:

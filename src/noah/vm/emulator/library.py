@@ -33,6 +33,11 @@ _CTL_TB_REMOVE_CACHE: Final = _CTL_WRITE | 2 << 26 | 9
 _CTL_TB_FLUSH: Final = _CTL_WRITE | 10
 _CTL_TLB_FLUSH: Final = _CTL_WRITE | 11
 _CTL_TCG_BUFFER_SIZE: Final = _CTL_WRITE | 1 << 26 | 13
+_CTL_CONTEXT_MODE: Final = _CTL_WRITE | 1 << 26 | 14
+_CONTEXT_CPU: Final = 1
+_CONTEXT_ALL: Final = 3
+
+_STRUCT_SIZE: Final = 12 << 10  # less than struct uc_struct has: its jmp_bufs alone are larger
 
 _NAMES: Final = ("libunicorn.so.2", "libunicorn.2.dylib", "libunicorn.dylib", "unicorn.dll")
 _CODE_BUFFER: Final = 256 << 20  # translated code; touched as it fills
@@ -135,6 +140,7 @@ class Unicorn:
         # No address ends a run: with a list of exits, and an empty one, "until" has no meaning.
         self._control(_CTL_USE_EXITS, ctypes.c_int(1))
         self._check(library.map(handle, 0, size, _PROT_ALL, memory))
+        self._make_stops_exact()
         self.context = ctypes.c_void_p()
         self._check(library.context_alloc(handle, ctypes.byref(self.context)))
         self.context_size = int(library.context_size(handle))
@@ -147,6 +153,30 @@ class Unicorn:
         if error:
             text = self._library.strerror(error).decode()
             raise EngineError(f"Unicorn failed: {text}; is there enough memory?")
+
+    def _make_stops_exact(self) -> None:
+        """Let stop() end a run between two instructions only.
+
+        As it is, Unicorn looks for a stop behind every memory access as well, and then goes back to the start of the
+        instruction: `lock inc` is done twice, `xchg` loses what it has read. That is for hooks of memory accesses, of
+        which there are none here. The switch that leaves it out, uc_struct.no_exit_request (include/uc_priv.h), is
+        found by a member that can be set from outside: uc_context_content context_content; int cpu_context_size;
+        uint64_t next_pc; bool hook_insert, first_tb, no_exit_request, init_done.
+        """
+        base = self.handle.value or 0
+        before = ctypes.string_at(base, _STRUCT_SIZE)
+        self._control(_CTL_CONTEXT_MODE, ctypes.c_int(_CONTEXT_ALL))
+        after = ctypes.string_at(base, _STRUCT_SIZE)
+        self._control(_CTL_CONTEXT_MODE, ctypes.c_int(_CONTEXT_CPU))
+        changed = int.from_bytes(before, "little") ^ int.from_bytes(after, "little")
+        mode = changed.bit_length() // 8
+        where = (mode + 8 + 7 & -8) + 8
+        if changed != (_CONTEXT_ALL ^ _CONTEXT_CPU) << 8 * mode or before[where : where + 4] not in (
+            b"\0\0\0\1",
+            b"\0\1\0\1",
+        ):
+            raise EngineError("this version of Unicorn is unknown to Noah: pip install unicorn==2.1.4")
+        ctypes.c_bool.from_address(base + where + 2).value = True
 
     def _control(self, request: int, *arguments: Any) -> None:
         self._check(self._library.control(self.handle, request, *arguments))
