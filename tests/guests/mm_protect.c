@@ -148,6 +148,7 @@ CASE(mlock) {
     CHECK("munlock", munlock(base, 2 * PAGE));
     CHECK("munlock hole", munlock(base, 4 * PAGE));
     CHECK("unaligned is rounded", mlock(base + 100, 10));
+    CHECK("nothing", mlock(base, 0));
     CHECK("mlock2 onfault", mlock2(base, PAGE, MLOCK_ONFAULT));
     CHECK("mlock2 unknown", mlock2(base, PAGE, 0x100));
     CHECK("overflow", mlock(base, -PAGE));
