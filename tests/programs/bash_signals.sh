@@ -1,5 +1,5 @@
 # Traps, deaths by signal and the statuses that a shell makes of them.
-# varies: (?<=: )\d+ +(?=[A-Z])
+# varies: (?<=: ) *\d+ +(?=[A-Z])
 trap 'echo exit-trap' EXIT
 trap 'echo usr1' USR1
 trap 'echo term' TERM
