@@ -209,6 +209,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process.vdso = vdso_for(machine)
     process.on_bug = default_bug_report
     process.box.add(process.pid, process.creds, process.program)
+    process.box.cards.take(process)
     vcpu = machine.new_vcpu()
     task = Task(process, vcpu)
     process.tasks.append(task)

@@ -56,6 +56,15 @@ class HostProc:
         except LinuxError:
             return None
 
+    def fd(self, pid: int, number: int) -> bytes:
+        """What a descriptor of a host process refers to; b"" if that is not told."""
+        if self._handle is None:
+            return b""
+        try:
+            return self.host.files.readlinkat(self._handle.number, b"%d/fd/%d" % (pid, number))
+        except LinuxError:
+            return b""
+
     def own_stat(self) -> OwnStat:
         fields = self.stat_fields(b"self")
         if len(fields) < 37:

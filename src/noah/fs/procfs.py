@@ -12,6 +12,7 @@ from noah.abi.fcntl import DT_DIR, DT_LNK, DT_REG
 from noah.abi.mount import PROC_SUPER_MAGIC
 from noah.abi.time import CLOCK_REALTIME
 from noah.fs.hostproc import HostProc
+from noah.fs.procother import OtherProcess
 from noah.fs.procpid import ProcessFiles
 from noah.fs.procsys import SystemFiles
 from noah.fs.virtual import DirNode, FileNode, LinkNode, Node, VirtualTree
@@ -58,7 +59,9 @@ class ProcTree(VirtualTree):
             pid = int(name)
             if pid == process.pid:
                 return files.directory(pid * _PID_INO)
-            return self._other(pid) if process.box.contains(pid) else None
+            return (
+                OtherProcess(process, self._host, pid).directory(pid * _PID_INO) if process.box.contains(pid) else None
+            )
         return self._system_node(name)
 
     def _names(self) -> Sequence[tuple[bytes, int]]:
@@ -87,24 +90,3 @@ class ProcTree(VirtualTree):
         if not below:
             return None
         return DirNode(lambda name: self._system_node(prefix + name), lambda: sorted(below.items()), ino)
-
-    def _other(self, pid: int) -> Node | None:
-        """Another process of the box, as far as the host tells about it."""
-        host = self._host
-        name = b"%d" % pid
-        if host.read(name + b"/stat") is None:
-            return None
-        files = {
-            b"cmdline": lambda: b"",  # Noah's own is not the guest's
-            b"comm": lambda: host.read(name + b"/comm") or b"",
-            b"stat": lambda: host.read(name + b"/stat") or b"",
-            b"statm": lambda: host.read(name + b"/statm") or b"",
-            b"status": lambda: host.read(name + b"/status") or b"",
-        }
-        ino = pid * _PID_INO
-
-        def child(file: bytes) -> Node | None:
-            content = files.get(file)
-            return FileNode(content, ino + 1 + sum(file)) if content is not None else None
-
-        return DirNode(child, lambda: [(file, DT_REG) for file in sorted(files)], ino)

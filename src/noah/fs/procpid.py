@@ -44,6 +44,10 @@ _LIMITS: Final = (
 """By resource number (fs/proc/base.c: lnames)."""
 
 
+_OF_MEMORY: Final = (b"auxv", b"environ", b"maps", b"smaps")
+"""Files that, once opened, show nothing after the process has started another program."""
+
+
 class ProcessFiles:
     """The files of /proc/PID for the calling process. One object serves a box: `process` is whoever calls."""
 
@@ -92,6 +96,8 @@ class ProcessFiles:
             number = ino + 1 + hash(name) % 0xFFFF
             content = self._files.get(name)
             if content is not None:
+                if name in _OF_MEMORY:
+                    content = self._while_it_runs(content)
                 mode = 0o400 if name in (b"environ", b"auxv") else 0o444
                 write = {b"comm": self._set_comm, b"oom_score_adj": self._set_oom_score_adj}.get(name)
                 return FileNode(content, number, mode | 0o200 if write else mode, owner, write)
@@ -134,6 +140,12 @@ class ProcessFiles:
 
     def _tids(self) -> list[bytes]:
         return [b"%d" % task.tid for task in self.process.tasks]
+
+    def _while_it_runs(self, content: Callable[[], bytes]) -> Callable[[], bytes]:
+        """What a file shows that refers to the memory of the program that runs now (proc_mem_open())."""
+        process = self.process
+        program = process.auxv
+        return lambda: content() if process.auxv is program else b""
 
     # Links
 

@@ -218,6 +218,7 @@ class VirtualPlace(Place):
                 raise LinuxError(EACCES)
             if flags & O_ACCMODE != O_RDONLY or flags & O_CREAT:
                 raise LinuxError(EISDIR)
+            self._check(caller, node, R_OK)
             return VirtualDirectoryFile(tree, self, node, flags)
         if flags & O_DIRECTORY:
             raise LinuxError(ENOTDIR)

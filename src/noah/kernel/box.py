@@ -14,6 +14,7 @@ from noah.abi.capability import CAP_KILL
 from noah.abi.errno import LinuxError
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
+from noah.kernel.card import Cards, Shown
 from noah.vfs.credentials import Credentials
 
 _BLOCK: Final = 4096  # process ids that are looked at together
@@ -25,7 +26,7 @@ _PROGRAMS: Final = 1 << 12  # must be a power of 2
 class Box:
     """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_blocks", "_host", "_members", "_programs", "_records")
+    __slots__ = ("_blocks", "_host", "_members", "_programs", "_records", "cards")
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -33,6 +34,7 @@ class Box:
         self._members = shared[:PID_MAX_LIMIT]
         self._blocks = shared[PID_MAX_LIMIT:-_PROGRAMS]  # which parts of _members are worth a look
         self._programs = shared[-_PROGRAMS:]  # which inode numbers, modulo its length, are worth a look
+        self.cards = Cards(host, self.contains)
         self._records = memoryview(host.mem.shared(PID_MAX_LIMIT * _RECORD * 4)).cast("I")
 
     def add(self, pid: int, creds: Credentials, program: tuple[int, int]) -> None:
@@ -77,6 +79,10 @@ class Box:
         return found
 
     # -- what a process tells the others
+
+    def shown(self, pid: int) -> Shown | None:
+        """What /proc shows of another process; None if that is not known."""
+        return self.cards.read(pid)
 
     def note_users(self, pid: int, creds: Credentials) -> None:
         at, records = pid * _RECORD, self._records

@@ -54,6 +54,7 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     if process.policy & SCHED_RESET_ON_FORK:
         process.policy = SCHED_OTHER
     process.box.add(process.pid, task.creds, process.program)
+    process.box.cards.take(process, parent)
     process.tasks[:] = [task]
     process.threads = None
     process.futexes = Futexes()

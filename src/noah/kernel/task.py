@@ -143,6 +143,10 @@ class Process:
         self.missing: Callable[[str], None] = _ignore  # names what a program asked for and did not get
         self.on_bug: Callable[[str], None] = _ignore
 
+    def show(self) -> None:
+        """Tell the other processes of the box what has changed about this one (see kernel.card)."""
+        self.box.cards.write(self)
+
     def vdso_auxv(self) -> list[tuple[int, int]]:
         """Map the vDSO into a new program's memory; its entry in the auxiliary vector."""
         self.signals.map_trampoline()

@@ -127,6 +127,7 @@ class Threads:
             raise LinuxError(EAGAIN, "the host starts no more threads") from None
         child.tid = thread.native_id or 0
         process.tasks.append(child)
+        process.box.cards.note_threads(len(process.tasks))
         for wanted, address in ((CLONE_PARENT_SETTID, parent_tid), (CLONE_CHILD_SETTID, child_tid)):
             if flags & wanted:
                 try:
@@ -144,6 +145,7 @@ class Threads:
         process = self._process
         let_go(task)
         process.tasks.remove(task)
+        process.box.cards.note_threads(len(process.tasks))
         process.machine.free_vcpu(task.vcpu)
         self._dismiss(task)
         if self.survivor is not None:

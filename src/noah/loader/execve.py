@@ -235,6 +235,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     process.comm = program.name.rsplit(b"/", 1)[-1][:15]
     process.dumpable = 0 if secure else 1
     task.host.procs.set_name(process.comm)
+    process.show()
     vcpu = task.vcpu
     regs = vcpu.regs
     for index in range(len(regs)):

@@ -168,7 +168,7 @@ class Vma:
 class VmaMap:
     """Areas in address order; they never overlap. Counts bytes as Linux does for its limits."""
 
-    __slots__ = ("_searched", "data", "locked", "starts", "total", "vmas")
+    __slots__ = ("_searched", "_shown", "data", "locked", "starts", "total", "vmas")
 
     def __init__(self) -> None:
         self.starts: list[int] = []
@@ -177,6 +177,13 @@ class VmaMap:
         self.data = 0  # private and writable, no stack: RLIMIT_DATA
         self.locked = 0  # VmLck, RLIMIT_MEMLOCK
         self._searched = (0, 0, 0)  # limit, length and result of the last highest_gap(): nothing longer is above
+
+        self._shown: memoryview | None = None
+
+    def show(self, pages: memoryview) -> None:
+        """Keep the number of mapped pages there, for other processes."""
+        self._shown = pages
+        pages[0] = self.total // PAGE & 0xFFFF_FFFF
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self.vmas)
@@ -224,6 +231,8 @@ class VmaMap:
     def _count(self, vma: Vma, sign: int) -> None:
         size = sign * (vma.end - vma.start)
         self.total += size
+        if self._shown is not None:
+            self._shown[0] = self.total // PAGE & 0xFFFF_FFFF
         if vma.prot & PROT_WRITE and not vma.flags & (MAP_SHARED | MAP_GROWSDOWN):
             self.data += size
         if vma.flags & MAP_LOCKED:

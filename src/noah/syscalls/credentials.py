@@ -73,6 +73,7 @@ def _set_users(task: Task, real: int, effective: int, saved: int) -> None:
     before = creds.euid, creds.fsuid
     creds.set_users(real, effective, saved)
     task.process.box.note_users(task.pid, creds)
+    task.process.show()
     task.apply_identity()  # each thread of the host has its own, though the credentials are the process'
     if (creds.euid, creds.fsuid) != before:
         _on_change(task)
@@ -82,6 +83,7 @@ def _set_groups(task: Task, real: int, effective: int, saved: int) -> None:
     creds = task.creds
     before = creds.egid, creds.fsgid
     creds.set_groups(real, effective, saved)
+    task.process.show()
     task.apply_identity()
     if (creds.egid, creds.fsgid) != before:
         _on_change(task)

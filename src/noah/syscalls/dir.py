@@ -72,6 +72,7 @@ def getcwd(task: Task, buf: OutStr, size: Size) -> int:
 def chdir(task: Task, path: Path) -> int:
     """chdir(2): change the working directory."""
     task.fs.cwd = task.fs.directory(task, AT_FDCWD, read_path(task, path))
+    task.process.show()
     return 0
 
 
@@ -79,6 +80,7 @@ def chdir(task: Task, path: Path) -> int:
 def fchdir(task: Task, fd: Fd) -> int:
     """chdir(2): change the working directory to an open one."""
     task.fs.cwd = task.fds.get(fd).directory()
+    task.process.show()
     return 0
 
 
@@ -89,6 +91,7 @@ def chroot(task: Task, path: Path) -> int:
     if not task.creds.privileged:
         raise LinuxError(EPERM)
     task.fs.root = directory
+    task.process.show()
     return 0
 
 
@@ -97,4 +100,5 @@ def umask(task: Task, mask: Mode) -> int:
     """umask(2): set the file mode creation mask."""
     old = task.fs.umask
     task.fs.umask = mask & 0o777
+    task.process.show()
     return old

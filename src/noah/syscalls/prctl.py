@@ -63,6 +63,7 @@ def _set_name(task: Task, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
     else:
         task.comm = name
     task.host.procs.set_name(name)
+    task.process.show()
     return 0
 
 

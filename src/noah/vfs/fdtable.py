@@ -14,13 +14,27 @@ if TYPE_CHECKING:
 class FdTable:
     """Descriptors 0 to `limit` - 1 (RLIMIT_NOFILE). Each holds one reference of its OpenFile."""
 
-    __slots__ = ("_cloexec", "_files", "_lowest", "limit")
+    __slots__ = ("_cloexec", "_files", "_lowest", "_shown", "limit")
 
     def __init__(self, limit: int = 1024) -> None:
         self.limit = limit
         self._files: list[OpenFile | None] = []
         self._cloexec: set[int] = set()
         self._lowest = 0  # no descriptor below is free
+        self._shown: memoryview | None = None
+
+    def show(self, numbers: memoryview) -> None:
+        """Keep the host's number + 1 of each of the first descriptors there, for other processes; 0: not open."""
+        self._shown = None
+        for fd in range(len(numbers)):
+            file = self._files[fd] if fd < len(self._files) else None
+            numbers[fd] = file.poll_fd + 1 & 0xFFFF_FFFF if file is not None else 0
+        self._shown = numbers
+
+    def _note(self, fd: int, number: int) -> None:
+        shown = self._shown
+        if shown is not None and fd < len(shown):
+            shown[fd] = number
 
     def get(self, fd: int) -> OpenFile:
         """EBADF for a descriptor that is not open."""
@@ -46,6 +60,7 @@ class FdTable:
         while fd >= len(files):
             files.append(None)
         files[fd] = file
+        self._note(fd, file.poll_fd + 1)
         if lowest == self._lowest:
             self._lowest = fd + 1
         if cloexec:
@@ -62,6 +77,7 @@ class FdTable:
             files.append(None)
         old = files[fd]
         files[fd] = file
+        self._note(fd, file.poll_fd + 1)
         if cloexec:
             self._cloexec.add(fd)
         else:
@@ -76,6 +92,7 @@ class FdTable:
     def _take(self, fd: int) -> OpenFile:
         file = self.get(fd)
         self._files[fd] = None
+        self._note(fd, 0)
         self._cloexec.discard(fd)
         if fd < self._lowest:
             self._lowest = fd

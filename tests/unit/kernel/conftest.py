@@ -87,7 +87,7 @@ class StandInHost:
             getitimer=lambda which: (0, 0),
         )
         self.poller = SimpleNamespace(poll=self._poll)
-        self.mem = SimpleNamespace(shared=bytearray)
+        self.mem = SimpleNamespace(shared=lambda size: memoryview(bytearray(size)))
         self.procs = SimpleNamespace(
             getpid=lambda: OWN_PID,
             getresuid=lambda: (1000, 1000, 1000),

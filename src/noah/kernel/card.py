@@ -1,0 +1,138 @@
+"""Cards: what each process of a box tells the others about itself, for /proc.
+
+A card is a page of memory that all processes of the box share. Only its process writes it: when it starts a program,
+and when something on it changes. There are fewer cards than possible process ids: a process takes the first of a few
+that its id leads to that no living process has. If all are taken, one of those has nothing to show from then on.
+
+    words   0  process id   1  changes (odd while somebody writes)   2  parent   3  pages mapped   4  umask
+            5  threads      6..13  real, effective, saved and file system user and group ids
+    64      comm, exe, cwd, root, cmdline, each behind its length (16 bits)
+    3072    for each of the first 256 descriptors: the host's number + 1, or 0
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from noah.host.api import Host
+    from noah.kernel.task import Process
+
+_CARDS: Final = 1 << 13
+_STEPS: Final = 16
+_SIZE: Final = 4096
+_WORDS: Final = _SIZE // 4
+_PID, _CHANGES, _PARENT, _PAGES, _UMASK, _THREADS, _IDS = 0, 1, 2, 3, 4, 5, 6
+_STRINGS: Final = 64
+_FDS: Final = 3072
+_LENGTH: Final = struct.Struct("<H")
+_ATTEMPTS: Final = 100
+
+
+class Shown(NamedTuple):
+    """What a card says. ids: real, effective, saved and file system user id, then the same of the group."""
+
+    parent: int
+    pages: int
+    umask: int
+    threads: int
+    ids: tuple[int, ...]
+    comm: bytes
+    exe: bytes
+    cwd: bytes
+    root: bytes
+    cmdline: bytes
+    fds: dict[int, int]  # guest descriptor to the host's, of the process' own host process
+
+
+class Cards:
+    """All cards of a box."""
+
+    __slots__ = ("_bytes", "_is_member", "_own", "_words")
+
+    def __init__(self, host: Host, is_member: Callable[[int], bool]) -> None:
+        self._bytes = host.mem.shared(_CARDS * _SIZE)
+        self._words = self._bytes.cast("I")
+        self._is_member = is_member
+        self._own = 0
+
+    def take(self, process: Process, parent: int = 0) -> None:
+        """Choose the calling process' card. After a fork it begins as a copy of the parent's."""
+        words, pid = self._words, process.pid
+        before = self._find(parent) if parent else None
+        places = [(pid + step) % _CARDS * _WORDS for step in range(_STEPS)]
+        free = (at for at in places if words[at + _PID] in (0, pid) or not self._is_member(words[at + _PID]))
+        own = self._own = next(free, places[0])
+        if before is not None:
+            words[own : own + _WORDS] = words[before : before + _WORDS]
+        words[own + _PID], words[own + _PARENT], words[own + _THREADS] = pid, parent, 1
+        process.fds.show(words[own + _FDS // 4 : own + _WORDS])
+        process.space.vmas.show(words[own + _PAGES : own + _PAGES + 1])
+
+    def _find(self, pid: int) -> int | None:
+        """Index of the first word of a process' card."""
+        for step in range(_STEPS):
+            at = (pid + step) % _CARDS * _WORDS
+            if self._words[at + _PID] == pid:
+                return at
+        return None
+
+    def write(self, process: Process) -> None:
+        """Tell everything about the calling process."""
+        creds, fs = process.creds, process.fs
+        root = fs.root
+        cmdline = b"".join(word + b"\0" for word in process.argv)
+        parts = (process.comm, process.exe, fs.cwd.current_path(root), root.path, cmdline)
+        text = bytearray()
+        room = _FDS - _STRINGS
+        for part in parts:
+            part = part[: max(0, room - len(text) - _LENGTH.size * len(parts))]
+            text += _LENGTH.pack(len(part)) + part
+        start, words = self._own, self._words
+        words[start + _CHANGES] |= 1
+        words[start + _PARENT] = process.parent_pid
+        words[start + _UMASK] = fs.umask
+        words[start + _THREADS] = len(process.tasks)
+        ids = (creds.uid, creds.euid, creds.suid, creds.fsuid, creds.gid, creds.egid, creds.sgid, creds.fsgid)
+        for index, value in enumerate(ids, start + _IDS):
+            words[index] = value
+        at = start * 4 + _STRINGS
+        self._bytes[at : at + len(text)] = text
+        words[start + _CHANGES] = words[start + _CHANGES] + 1 & 0xFFFF_FFFF
+
+    def note_threads(self, count: int) -> None:
+        """How many threads the calling process has now."""
+        self._words[self._own + _THREADS] = count
+
+    def read(self, pid: int) -> Shown | None:
+        """What a process shows; None if it has no card (yet)."""
+        start, words = self._find(pid), self._words
+        if start is None:
+            return None
+        for _ in range(_ATTEMPTS):
+            before = words[start + _CHANGES]
+            if words[start + _PID] != pid:
+                return None
+            card = bytes(self._bytes[start * 4 : start * 4 + _SIZE])
+            if not before & 1 and words[start + _CHANGES] == before:
+                return _parse(card)
+        return None  # it died while it wrote
+
+
+def _parse(card: bytes) -> Shown:
+    words = struct.unpack_from("<14I", card)
+    strings = []
+    at = _STRINGS
+    for _ in range(5):
+        (length,) = _LENGTH.unpack_from(card, at)
+        at += _LENGTH.size
+        strings.append(card[at : at + length])
+        at += length
+    comm, exe, cwd, root, cmdline = strings
+    numbers = struct.iter_unpack("<I", card[_FDS:])
+    fds = {fd: number - 1 for fd, (number,) in enumerate(numbers) if number}
+    head = words[_PARENT], words[_PAGES], words[_UMASK], words[_THREADS], words[_IDS : _IDS + 8]
+    return Shown(*head, comm, exe, cwd, root, cmdline, fds)
