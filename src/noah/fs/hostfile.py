@@ -51,6 +51,9 @@ class RegularFile(HostFile):
 
     has_positions = True
 
+    def can_poll(self) -> bool:
+        return False
+
     def read(self, caller: Caller, views: Views) -> int:
         if self.flags & O_ACCMODE == O_WRONLY:
             raise LinuxError(EBADF)
@@ -126,6 +129,9 @@ class DirectoryFile(HostFile):
         super().__init__(tree, handle, path, flags)
         self._entries: list[tuple[bytes, int, int]] | None = None
         self._position = 0
+
+    def can_poll(self) -> bool:
+        return False
 
     def directory(self) -> Directory:
         return self.tree.directory_of(self._own(), self._path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import ENOSYS, LinuxError
 from noah.abi.fcntl import O_NONBLOCK, O_RDWR
 from noah.abi.poll import POLLIN, POLLRDNORM
+from noah.abi.time import CLOCK_MONOTONIC
 from noah.abi.wait import P_PID, WEXITED, WNOHANG, WNOWAIT
 from noah.host.values import Stat
 from noah.vfs.file import OpenFile
@@ -14,6 +15,8 @@ from noah.vfs.handle import Handle
 
 if TYPE_CHECKING:
     from noah.host.api import Host
+
+_LOOK_NS: Final = 5_000_000
 
 
 class PidFile(OpenFile):
@@ -52,6 +55,9 @@ class PidFile(OpenFile):
 
     def ready(self, events: int) -> int:
         return events & (POLLIN | POLLRDNORM) if self.has_ended() else 0
+
+    def changes_at(self) -> int:
+        return self._host.clock.clock_gettime(CLOCK_MONOTONIC) + _LOOK_NS
 
     def has_ended(self) -> bool:
         procs = self._host.procs

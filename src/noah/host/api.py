@@ -4,7 +4,7 @@
     Procs    processes, groups, limits, identity of the machine   Signals  picking up signals without handlers
     Poller   waiting, with a deadline, for descriptors or signals Ttys     terminals
     Clock    clocks and interval timers     Rng  randomness       Mem      host memory behind guest memory
-    Sockets  sockets over descriptors
+    Sockets  sockets over descriptors       Events   eventfd, timerfd, epoll, inotify
 
 What they return is in noah.host.values.
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Statx,
         Sysinfo,
         Termios,
+        TimerState,
         Utsname,
         WaitInfo,
         Winsize,
@@ -510,6 +511,32 @@ class Sockets(Protocol):
     def shutdown(self, fd: int, how: int) -> None: ...
 
 
+class Events(Protocol):
+    """Descriptors that are ready when something has happened. Without caps.events all of these raise ENOSYS.
+
+    Every new descriptor is close-on-exec and O_NONBLOCK: nothing here, and no read of one, ever waits.
+    """
+
+    def eventfd(self, value: int, *, semaphore: bool) -> int: ...
+    def timerfd_create(self, clock: int) -> int: ...
+    def timerfd_settime(self, fd: int, flags: int, value_ns: int, interval_ns: int) -> TimerState:
+        """flags: TFD_TIMER_*. The state before."""
+
+    def timerfd_gettime(self, fd: int) -> TimerState: ...
+    def epoll_create(self) -> int: ...
+    def epoll_ctl(self, epfd: int, op: int, fd: int, events: int, data: int) -> None:
+        """data: 64 bits that epoll_wait() hands back. EPERM for files that epoll does not take."""
+
+    def epoll_wait(self, epfd: int, limit: int) -> list[tuple[int, int]]:
+        """What is ready now, at most `limit` entries: (events, data)."""
+
+    def inotify_init(self) -> int: ...
+    def inotify_add_watch(self, fd: int, target: int, mask: int) -> int:
+        """Watch the file that the descriptor `target` (O_PATH will do) refers to."""
+
+    def inotify_rm_watch(self, fd: int, watch: int) -> None: ...
+
+
 class Host(NamedTuple):
     """One operating system, as noah.host.select.make_host() puts it together."""
 
@@ -526,3 +553,4 @@ class Host(NamedTuple):
     rng: Rng
     mem: Mem
     sockets: Sockets
+    events: Events

@@ -161,6 +161,13 @@ class Winsize(NamedTuple):
     ypixel: int = 0
 
 
+class TimerState(NamedTuple):
+    """struct itimerspec: ns until the next end (0: not running), and the interval."""
+
+    value: int
+    interval: int
+
+
 class Received(NamedTuple):
     """Result of recvmsg(): length received, control messages (level, type, data), MSG_* flags, sender's sockaddr."""
 
@@ -184,6 +191,7 @@ class Caps(NamedTuple):
     sigqueue: bool  # sigqueue(), real-time signals and the full Siginfo from collect()
     waitid: bool  # waitid() with WNOWAIT or without WEXITED; else EINVAL
     pidfd: bool  # pidfd_open(); else ENOSYS
+    events: bool  # Events; else ENOSYS
     abstract_sockets: bool  # AF_UNIX names that start with NUL
     futex: bool  # Mem.futex() and membarrier(); else ENOSYS
     ioctl_passthrough: bool  # ioctl requests have Linux' numbers here

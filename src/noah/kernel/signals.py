@@ -59,6 +59,7 @@ from noah.vm.arena import PAGE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from noah.kernel.signalfd import SignalFile
     from noah.kernel.task import Process, Task
     from noah.kernel.timers import PosixTimer
 
@@ -89,6 +90,7 @@ class SignalState:
         "_process",
         "actions",
         "attention",
+        "files",
         "fp_format",
         "on_deliver",
         "shared",
@@ -111,6 +113,8 @@ class SignalState:
         self._continued = 0  # SIGCONTs so far
         self.attention = 0
         """Not 0 if deliver() may have something to do."""
+        self.files: tuple[SignalFile, ...] = ()
+        """The open signalfds."""
         self.on_deliver: Callable[[Task, Siginfo], None] | None = None  # a tracer
         self.trap = (0, 0, 0)
         """The last exception: number, error code, address; signal frames show it."""
@@ -157,6 +161,13 @@ class SignalState:
         """Mask of what is pending for the thread or for the process."""
         return task.sigpending.mask | self.shared.mask
 
+    def pending_anywhere(self) -> int:
+        """Mask of what is pending for the process or any of its threads."""
+        mask = self.shared.mask
+        for task in self._process.tasks:
+            mask |= task.sigpending.mask
+        return mask
+
     def deliverable(self, task: Task) -> bool:
         """Whether a signal is pending that ends a wait: neither blocked nor ignored."""
         return bool((task.sigpending.mask | self.shared.mask) & ~task.sigmask & ~self._ignored)
@@ -174,6 +185,8 @@ class SignalState:
         """Work out `attention` for the thread that is in the kernel."""
         attention = (task.sigpending.mask | self.shared.mask) & ~task.sigmask & ~self._ignored
         self.attention = attention if task.saved_mask is None else attention | _RESTORE_MASK
+        for file in self.files:
+            file.show()
 
     def on_exec(self, task: Task) -> None:
         """execve(2): handlers are gone, ignored signals stay ignored, blocked and pending ones as they are."""
@@ -201,6 +214,8 @@ class SignalState:
         """A new process has no pending signals; mask, actions and stack are its parent's."""
         task.sigpending = Pending()
         self.shared = Pending()
+        for file in self.files:
+            file.renew()
         self.recalculate(task)
 
     # -- sending
@@ -236,6 +251,8 @@ class SignalState:
                 self.recalculate(task)
                 return True
         queue.add(info, timer)
+        for file in self.files:
+            file.show(this)
         if this & ~task.sigmask:
             self.attention |= this
         threads = self._process.threads
@@ -273,6 +290,11 @@ class SignalState:
         self.force(task, info)
 
     # -- taking over from the host
+
+    def show_pending(self, task: Task) -> None:
+        """Before a look at files: what the host still has may be what a signalfd tells of."""
+        if self.files:
+            self.collect(task)
 
     def collect(self, task: Task) -> None:
         """Take what the host has pending for this process, and let timers expire that are due."""

@@ -9,6 +9,8 @@ HANDLER_MODULES: Final = (
     "attributes",
     "credentials",
     "dir",
+    "epoll",
+    "eventfd",
     "fcntl",
     "file",
     "fileat",

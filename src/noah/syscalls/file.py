@@ -57,6 +57,8 @@ def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
 def read(task: Task, fd: Fd, buf: OutBuf, count: Size) -> int:
     """read(2): read from a file."""
     file = task.fds.get(fd)
+    if file.watchers:
+        file.note_use()
     file.check_readable()
     try:
         views = task.mem.buffer(buf, count, write=True)
@@ -70,6 +72,8 @@ def read(task: Task, fd: Fd, buf: OutBuf, count: Size) -> int:
 def write(task: Task, fd: Fd, buf: InBuf, count: Size) -> int:
     """write(2): write to a file."""
     file = task.fds.get(fd)
+    if file.watchers:
+        file.note_use()
     file.check_writable()
     return file.write(task, task.mem.buffer(buf, count, write=False))
 
@@ -78,6 +82,8 @@ def write(task: Task, fd: Fd, buf: InBuf, count: Size) -> int:
 def readv(task: Task, fd: Fd, iov: IovecOutPtr, iovcnt: Int) -> int:
     """readv(2): read into several buffers."""
     file = task.fds.get(fd)
+    if file.watchers:
+        file.note_use()
     file.check_readable()
     return file.read(task, task.mem.iovec(iov, iovcnt, write=True))
 
@@ -86,6 +92,8 @@ def readv(task: Task, fd: Fd, iov: IovecOutPtr, iovcnt: Int) -> int:
 def writev(task: Task, fd: Fd, iov: IovecPtr, iovcnt: Int) -> int:
     """writev(2): write from several buffers."""
     file = task.fds.get(fd)
+    if file.watchers:
+        file.note_use()
     file.check_writable()
     return file.write(task, task.mem.iovec(iov, iovcnt, write=False))
 

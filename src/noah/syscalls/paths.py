@@ -37,6 +37,8 @@ def file_of(task: Task, fd: int) -> OpenFile:
     file = task.fds.get(fd)
     if file.flags & O_PATH:
         raise LinuxError(EBADF)
+    if file.watchers:
+        file.note_use()
     return file
 
 

@@ -31,6 +31,7 @@ from noah.abi.structs import PollFd, SigsetArg, Timespec, Timeval
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.kernel.task import Task
 from noah.syscalls.registry import syscall
+from noah.vfs.file import OpenFile
 
 _NS: Final = 1_000_000_000
 _ALWAYS: Final = POLLERR | POLLHUP | POLLNVAL
@@ -51,6 +52,8 @@ def _wait(task: Task, wanted: list[tuple[int, int]], deadline: int | None) -> li
     result = [0] * len(wanted)
     hosts: dict[int, int] = {}
     places: list[tuple[int, int, int]] = []  # index, host descriptor, events
+    others: list[tuple[int, OpenFile, int]] = []  # without a host descriptor
+    signals = task.process.signals
     ready = False
     for index, (fd, events) in enumerate(wanted):
         if fd < 0:
@@ -63,21 +66,30 @@ def _wait(task: Task, wanted: list[tuple[int, int]], deadline: int | None) -> li
             continue
         events |= POLLERR | POLLHUP
         if file.poll_fd < 0:
-            result[index] = file.ready(events)
-            ready = ready or bool(result[index])
+            others.append((index, file, events))
         else:
             hosts[file.poll_fd] = hosts.get(file.poll_fd, 0) | events
             places.append((index, file.poll_fd, events))
     fds = list(hosts.items())
-    if ready or (deadline is not None and not deadline) or task.process.signals.deliverable(task):
-        found, _ = task.host.poller.poll(fds, 0, signals=False)
-        if not found and not ready:
-            if task.process.signals.deliverable(task):
+    signals.show_pending(task)
+    while True:
+        limit = deadline
+        for index, other, events in others:
+            result[index] = other.ready(events)
+            ready = ready or bool(result[index])
+            again = other.changes_at()
+            if again is not None:
+                limit = again if limit is None else min(limit, again)
+        if ready or deadline == 0 or signals.deliverable(task):
+            found, _ = task.host.poller.poll(fds, 0, signals=False)
+            if not found and not ready and signals.deliverable(task):
                 raise LinuxError(ERESTARTSYS)
-            if deadline != 0:
-                found = task.wait(fds, deadline)
-    else:
-        found = task.wait(fds, deadline)
+            break
+        found = task.wait(fds, limit)
+        if found or (limit == deadline and not others):
+            break
+        if limit == deadline:
+            deadline = 0  # a last look
     events_of = dict(found)
     for index, host_fd, events in places:
         result[index] = events_of.get(host_fd, 0) & (events | POLLNVAL)
@@ -121,12 +133,12 @@ def poll(task: Task, fds: PollPtr, nfds: UInt, timeout: Int) -> int:
 @syscall
 def ppoll(task: Task, fds: PollPtr, nfds: UInt, tmo: TimespecPtr, sigmask: SigsetPtr, size: Size) -> int:
     """poll(2): poll with a timespec and a temporary signal mask."""
-    deadline = _read_timespec(task, tmo)
-    _set_mask(task, sigmask, size)
+    deadline = read_deadline(task, tmo)
+    set_mask(task, sigmask, size)
     return _finish(task, lambda: _poll(task, fds, nfds, deadline), tmo, deadline, Timespec.struct, 1)
 
 
-def _read_timespec(task: Task, pointer: int) -> int | None:
+def read_deadline(task: Task, pointer: int) -> int | None:
     if not pointer:
         return None
     sec, nsec = Timespec.struct.unpack(task.mem.read(pointer, Timespec.struct.size))
@@ -135,7 +147,7 @@ def _read_timespec(task: Task, pointer: int) -> int | None:
     return _deadline(task, sec * _NS + nsec)
 
 
-def _set_mask(task: Task, pointer: int, size: int) -> None:
+def set_mask(task: Task, pointer: int, size: int) -> None:
     if pointer:
         if size != 8:
             raise LinuxError(EINVAL)
@@ -216,8 +228,8 @@ def pselect6(
     task: Task, n: Int, readfds: FdSetPtr, writefds: FdSetPtr, exceptfds: FdSetPtr, timeout: TimespecPtr, sig: Addr
 ) -> int:
     """select(2): select with a timespec and a temporary signal mask."""
-    deadline = _read_timespec(task, timeout)
+    deadline = read_deadline(task, timeout)
     if sig:
-        _set_mask(task, *SigsetArg.struct.unpack(task.mem.read(sig, SigsetArg.struct.size)))
+        set_mask(task, *SigsetArg.struct.unpack(task.mem.read(sig, SigsetArg.struct.size)))
     sets = readfds, writefds, exceptfds
     return _finish(task, lambda: _select(task, n, sets, deadline), timeout, deadline, Timespec.struct, 1)

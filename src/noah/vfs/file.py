@@ -6,7 +6,7 @@ The defaults answer as Linux does for a file that lacks the operation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from noah.abi.errno import EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, LinuxError
 from noah.abi.fcntl import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY
@@ -22,6 +22,16 @@ Views: TypeAlias = Sequence[memoryview]
 """Pieces of guest memory, in the order in which they are filled or written."""
 
 
+class Watcher(Protocol):
+    """An epoll(7) set that the file is in."""
+
+    def forget(self, file: OpenFile) -> None:
+        """The file is closed for good."""
+
+    def note_used(self, file: OpenFile) -> None:
+        """A call is about to read, write, accept or the like."""
+
+
 class OpenFile:
     """An open file description. Whoever makes one holds a reference: release() it, or give it to a descriptor table.
 
@@ -29,7 +39,7 @@ class OpenFile:
     file is, or -1: then ready() tells.
     """
 
-    __slots__ = ("flags", "refs")
+    __slots__ = ("flags", "refs", "watchers")
 
     poll_fd = -1
     has_positions = False
@@ -38,6 +48,7 @@ class OpenFile:
     def __init__(self, flags: int) -> None:
         self.flags = flags
         self.refs = 1
+        self.watchers: tuple[Watcher, ...] = ()
 
     def acquire(self) -> OpenFile:
         self.refs += 1
@@ -47,7 +58,13 @@ class OpenFile:
         """Drop a reference; the last one closes the file."""
         self.refs -= 1
         if not self.refs:
+            for watcher in self.watchers:
+                watcher.forget(self)
             self.close()
+
+    def note_use(self) -> None:
+        for watcher in self.watchers:
+            watcher.note_used(self)
 
     def close(self) -> None:
         """The last reference is gone."""
@@ -125,6 +142,14 @@ class OpenFile:
     def ready(self, events: int) -> int:
         """POLL* bits of `events` that hold now; only for files without a poll_fd."""
         return events & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)
+
+    def can_poll(self) -> bool:
+        """Whether poll(2) tells anything of such files; else they are always ready, and epoll(7) does not take them."""
+        return self.poll_fd >= 0 or self.changes_at() is not None
+
+    def changes_at(self) -> int | None:
+        """CLOCK_MONOTONIC ns at which ready() may tell something new and should be asked again; None: never."""
+        return None
 
     def mapped(self, *, writable: bool) -> MappedFile | None:
         """For mmap(2). None: anonymous memory will do (/dev/zero)."""

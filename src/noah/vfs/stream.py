@@ -166,6 +166,9 @@ class DeviceFile(StreamFile):
         self.check_writable()
         return self.files.pwritev(self.fd, views, offset, flags)
 
+    def can_poll(self) -> bool:
+        return self.stat().rdev not in (NULL_DEVICE, ZERO_DEVICE, FULL_DEVICE)
+
     def seek(self, offset: int, whence: int) -> int:
         return self.files.lseek(self.fd, offset, whence)
 
@@ -176,7 +179,9 @@ class DeviceFile(StreamFile):
         return super().mapped(writable=writable)
 
 
+NULL_DEVICE: Final = 1 << 8 | 3
 ZERO_DEVICE: Final = 1 << 8 | 5
+FULL_DEVICE: Final = 1 << 8 | 7
 
 
 def advance(views: Views, count: int) -> Sequence[memoryview]:

@@ -11,6 +11,7 @@ assert not TYPE_CHECKING or sys.platform == "linux"
 from noah.abi.errno import LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_DIRECTORY, O_PATH
 from noah.host.api import Host
+from noah.host.linux.events import LinuxEvents
 from noah.host.linux.files import LinuxFiles
 from noah.host.linux.mem import LinuxClock, LinuxMem
 from noah.host.linux.procs import LinuxProcs
@@ -43,6 +44,7 @@ def make() -> Host:
             sigqueue=True,
             waitid=True,
             pidfd=True,
+            events=True,
             abstract_sockets=True,
             futex=True,
             ioctl_passthrough=True,
@@ -57,6 +59,7 @@ def make() -> Host:
         rng=PosixRng(),
         mem=LinuxMem(),
         sockets=LinuxSockets(),
+        events=LinuxEvents(),
     )
 
 

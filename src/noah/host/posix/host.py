@@ -8,6 +8,7 @@ from typing import Final
 
 from noah.host.api import Host
 from noah.host.posix.clock import PosixClock, PosixRng
+from noah.host.posix.events import PosixEvents
 from noah.host.posix.files import PosixDirs, PosixFiles
 from noah.host.posix.inherited import claim
 from noah.host.posix.mem import PosixMem
@@ -29,6 +30,7 @@ CAPS: Final = Caps(
     sigqueue=False,
     waitid=hasattr(os, "waitid"),
     pidfd=False,
+    events=False,
     abstract_sockets=False,
     futex=False,
     ioctl_passthrough=False,
@@ -53,4 +55,5 @@ def make() -> Host:
         rng=PosixRng(),
         mem=PosixMem(),
         sockets=PosixSockets(),
+        events=PosixEvents(),
     )
