@@ -59,6 +59,10 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
     },
     "posix": {
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
+        "event_inotify-making": "no portable call watches files: inotify_init is ENOSYS",
+        "event_inotify-directory": "no portable call watches files: inotify_init is ENOSYS",
+        "event_inotify-files": "no portable call watches files: inotify_init is ENOSYS",
+        "event_inotify-waiting": "no portable call watches files: inotify_init is ENOSYS",
         "event_epoll-shared_after_fork": "an epoll set is a table of the process here",
         "thread_futex-processes": "nothing tells how many other processes wait for a word",
         "thread_futex-processes_bitset_and_requeue": "nothing tells how many other processes wait for a word",

@@ -15,6 +15,7 @@ HANDLER_MODULES: Final = (
     "file",
     "fileat",
     "futex",
+    "inotify",
     "ioctl",
     "link",
     "lock",

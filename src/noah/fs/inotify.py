@@ -1,0 +1,48 @@
+"""Watching files and directories (inotify(7)): the host sees what its own programs change and what guests change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from noah.abi.fcntl import O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY
+from noah.abi.inotify import IN_DONT_FOLLOW
+from noah.abi.ioctl import FIONREAD
+from noah.fs.anonymous import AnonymousFile
+from noah.vfs.handle import Handle
+
+if TYPE_CHECKING:
+    from noah.vfs.caller import Caller
+    from noah.vfs.place import Place
+
+
+class InotifyFile(AnonymousFile):
+    """An inotify descriptor of the host. Watch descriptors are the host's, too."""
+
+    __slots__ = ("_events", "_stand_ins")
+
+    def __init__(self, caller: Caller, *, nonblock: bool) -> None:
+        self._events = caller.host.events
+        self._stand_ins: list[Handle] = []
+        super().__init__(caller, self._events.inotify_init(), b"inotify", O_RDONLY | (O_NONBLOCK if nonblock else 0))
+
+    def add_watch(self, caller: Caller, place: Place, mask: int) -> int:
+        """inotify_add_watch(2): the watch descriptor. Files that Noah makes up never have news."""
+        file = place.open(caller, O_PATH | (O_NOFOLLOW if mask & IN_DONT_FOLLOW else 0), 0)
+        try:
+            fd = file.poll_fd
+            if fd < 0:
+                fd = caller.host.files.memfd_create(b"noah-inotify")
+                self._stand_ins.append(Handle(caller.host.files, fd))
+            return self._events.inotify_add_watch(self.fd, fd, mask)
+        finally:
+            file.release()
+
+    def rm_watch(self, watch: int) -> None:
+        """EINVAL for what is no watch."""
+        self._events.inotify_rm_watch(self.fd, watch)
+
+    def ioctl(self, caller: Caller, request: int, argument: int) -> int:
+        if request == FIONREAD:
+            caller.mem.write_u32(argument, self.files.ioctl_fionread(self.fd))
+            return 0
+        return super().ioctl(caller, request, argument)
