@@ -69,7 +69,20 @@ class Tracer(Protocol):
 class Options:
     """What `run` may be told. Paths are bytes; guest paths are absolute."""
 
-    __slots__ = ("cwd", "engine", "environ", "host", "on_bug", "on_missing", "root", "tracer", "user", "volumes")
+    __slots__ = (
+        "box",
+        "cwd",
+        "engine",
+        "environ",
+        "host",
+        "on_bug",
+        "on_missing",
+        "root",
+        "started",
+        "tracer",
+        "user",
+        "volumes",
+    )
 
     def __init__(self) -> None:
         self.root = b"/"
@@ -82,6 +95,8 @@ class Options:
         self.tracer: Tracer | None = None
         self.on_missing: Callable[[Process, str], None] | None = None
         self.on_bug: Callable[[Process, str], None] | None = None
+        self.box: Callable[[Host], Box] = Box  # the box to join, or to make
+        self.started: Callable[[], None] | None = None  # called when the program is loaded
 
 
 def load_handlers() -> None:
@@ -118,6 +133,8 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
         pass
     if options.tracer is not None:
         options.tracer.started(task, name, argv, environ)
+    if options.started is not None:
+        options.started()
     gc.freeze()  # a forked child need not copy pages just to scan them
     gc.enable()
     run(task, table)
@@ -201,7 +218,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         machine = make_machine(options.engine, arch)
     except EngineError as error:
         raise StartError(str(error)) from None
-    process = Process(host, machine, ARCHES[arch], Box(host), boot.creds, boot.fds, fs)
+    process = Process(host, machine, ARCHES[arch], options.box(host), boot.creds, boot.fds, fs)
     attach_process(mounts, process, RELEASE, VERSION)
     process.signals = SignalState(process)
     process.timers = Timers(process)

@@ -10,12 +10,19 @@ Usage: noah COMMAND [OPTIONS] ...
 Runs unmodified Linux programs in a user-mode virtual machine; Noah answers their system calls.
 
 Commands:
-  run       run a program
+  run       run a program, or an image in a container
   trace     run a program and show its system calls
-  pull      get an image: a root file system to run programs in
-  images    list the images      rmi   remove images
   report    list what programs asked for and Noah does not have
   doctor    check whether this machine can run programs, and how fast
+
+Images and containers:
+  pull      get an image: a root file system to run programs in
+  images    list images                     rmi       remove images
+  ps        list containers                 rm        remove containers
+  start     run a container again           stop      end containers
+  exec      one more program in one         shell     a login shell in the last one
+  logs      what one has written            cp        copy files out of one or into one
+  export    its files as an archive         commit    its files as an image
 
 Options:
   --version   print the version
@@ -23,6 +30,7 @@ Options:
 
 Try:
   noah run -- bash -c 'ls / | wc -l'
+  noah pull debian && noah run --rm debian cat /etc/os-release
   noah doctor
 """
 
@@ -33,8 +41,7 @@ _RUN_OPTIONS: Final = """\
   -e, --env NAME=VALUE    set an environment variable; NAME alone takes the host's value
   -w, --workdir DIR       the working directory, a path of the guest
   -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group
-  -i, -t, --rm            accepted for the sake of habit: streams and terminals are always handed through,
-                          and nothing is kept behind a run
+  -i, -t                  accepted for the sake of habit: streams and terminals are always handed through
   --engine auto|kvm|emulator
                           what executes the guest's instructions (auto: KVM where it works)
   --host auto|linux|posix
@@ -45,10 +52,12 @@ _RUN_OPTIONS: Final = """\
 RUN: Final = (
     """\
 Usage: noah run [OPTIONS] [--] PROGRAM [ARGUMENTS...]
+       noah run [OPTIONS] IMAGE [[--] PROGRAM [ARGUMENTS...]]
 
-Runs a Linux program. Options end at PROGRAM, or at --. The program's exit status is Noah's; a program that dies of a
-signal takes Noah along in the same way. 125 means that Noah itself failed, 126 that PROGRAM cannot be executed, 127
-that there is no such program.
+Runs a Linux program of this host, of the root directory that --root names, or of an image (see `noah pull`), in a new
+container. Options end at PROGRAM or IMAGE, or at --, behind which the first word is never an image. The program's exit
+status is Noah's; a program that dies of a signal takes Noah along in the same way (in a container: 128 + the signal).
+125 means that Noah itself failed, 126 that PROGRAM cannot be executed, 127 that there is no such program.
 
 Options:
 """
@@ -57,10 +66,17 @@ Options:
   --strace[=FILE]         write every system call to FILE, or to stderr, as strace(1) does
   --help                  print this text
 
+Options for containers:
+  --rm                    remove the container when it ends; else it is kept (`noah ps --all`)
+  --name NAME             what to call it
+  -d, --detach            in the background; prints the id
+  --entrypoint PROGRAM    run this instead of what the image is made to run
+
 Examples:
   noah run -- cat /etc/os-release
   noah run --root ~/debian -v ~/src:/src -w /src -- make
   noah run -e LANG=C -u nobody -- id
+  noah run --rm -it debian bash
   noah run --strace=calls.txt -- sh -c 'date | tr a-z A-Z'
 
 Environment:
@@ -156,4 +172,85 @@ Usage: noah rmi [--force] IMAGE...
 Takes a name away from an image, and removes the image with its last name, unless a container was made from it.
 
   -f, --force   also an image with several names, by its id
+"""
+
+START: Final = """\
+Usage: noah start [OPTIONS] CONTAINER
+
+Runs a container again, with the program that it was made for, in the background.
+
+  -a, -i, --attach, --interactive   in the foreground; the program's exit status is Noah's
+"""
+
+EXEC: Final = """\
+Usage: noah exec [OPTIONS] CONTAINER [--] PROGRAM [ARGUMENTS...]
+
+Runs one more program in a container that is running. The program's exit status is Noah's.
+
+  -e, --env NAME=VALUE    set an environment variable
+  -w, --workdir DIR       the working directory, a path of the container
+  -u, --user USER[:GROUP] become this user
+  -i, -t                  accepted for the sake of habit: streams and terminals are always handed through
+"""
+
+SHELL: Final = """\
+Usage: noah shell [-u USER] [CONTAINER]
+
+A login shell in the container that was made last, or in the one that is named; it need not be running.
+"""
+
+PS: Final = """\
+Usage: noah ps [OPTIONS]
+
+Lists the containers that run.
+
+  -a, --all      those that do not run, too
+  -l, --latest   the one that was made last
+  -q, --quiet    ids only
+  --no-trunc     nothing is cut short
+"""
+
+STOP: Final = """\
+Usage: noah stop [-t SECONDS] CONTAINER...
+
+Ends containers: their first programs get SIGTERM, and what is left after 10 seconds is killed.
+
+  -t, --time SECONDS   how long to wait
+"""
+
+RM: Final = """\
+Usage: noah rm [--force] CONTAINER...
+
+Removes containers and all that was changed in them.
+
+  -f, --force   also those that run: they are killed
+"""
+
+LOGS: Final = """\
+Usage: noah logs [--follow] CONTAINER
+
+Shows what a container that was run in the background (-d) has written.
+
+  -f, --follow   go on until it ends
+"""
+
+CP: Final = """\
+Usage: noah cp [-a] CONTAINER:PATH PATH
+       noah cp [-a] PATH CONTAINER:PATH
+
+Copies a file, or a directory with all that is in it, out of a container or into one.
+
+  -a, --archive   keep the owners
+"""
+
+EXPORT: Final = """\
+Usage: noah export [-o FILE] CONTAINER
+
+Writes the files of a container as a tar archive to stdout, or to FILE.
+"""
+
+COMMIT: Final = """\
+Usage: noah commit CONTAINER NAME[:TAG]
+
+Makes an image of a container's files as they are now.
 """

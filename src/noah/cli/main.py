@@ -7,7 +7,6 @@ Little is imported here (not even typing): an interrupt before main() runs shows
 from __future__ import annotations
 
 import gc
-import importlib
 import sys
 
 from noah.host.interrupt import restore_default
@@ -23,7 +22,20 @@ COMMANDS = {
     "pull": "pull",
     "images": "images",
     "rmi": "images",
+    "ps": "ps",
+    "stop": "ps",
+    "rm": "ps",
+    "logs": "ps",
+    "start": "container",
+    "exec": "container",
+    "shell": "container",
+    "cp": "copy",
+    "export": "copy",
+    "commit": "copy",
 }
+_FUNCTIONS = {"exec": "execute"}
+"""Of commands whose names are taken in Python."""
+
 """The module of each command, which has a function of its name."""
 
 
@@ -66,9 +78,11 @@ def _command(words: list[str]) -> int:
 
 
 def _dispatch(name: str, rest: list[str]) -> int:
+    import importlib
+
     from noah.host.console import arguments
 
-    function = getattr(importlib.import_module(f"noah.cli.{COMMANDS[name]}"), name)
+    function = getattr(importlib.import_module(f"noah.cli.{COMMANDS[name]}"), _FUNCTIONS.get(name, name))
     status: int = function(arguments(rest))
     return status
 

@@ -27,9 +27,10 @@ class Option:
 class Parsed:
     """The values of each option by its first name, in the order given, and the words behind the options."""
 
-    __slots__ = ("values", "words")
+    __slots__ = ("ended", "values", "words")
 
     def __init__(self, words: list[bytes]) -> None:
+        self.ended = False  # whether a `--` ended the options
         self.values: dict[str, list[bytes]] = {}
         self.words = words
 
@@ -54,6 +55,7 @@ def parse(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
     while rest and rest[0].startswith(b"-") and rest[0] != b"-":
         word = rest.pop(0)
         if word == b"--":
+            parsed.ended = True
             break
         if word.startswith(b"--"):
             _long(parsed, word, rest, by_name)
@@ -67,11 +69,10 @@ def parse_all(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
     rest = list(arguments)
     result = Parsed([])
     while True:
-        ended = b"--" in rest
         parsed = parse(rest, options)
         for name, values in parsed.values.items():
             result.values.setdefault(name, []).extend(values)
-        if not parsed.words or (ended and b"--" not in parsed.words):
+        if not parsed.words or parsed.ended:
             result.words += parsed.words
             return result
         result.words.append(parsed.words[0])

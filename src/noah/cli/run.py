@@ -26,7 +26,12 @@ COMMON: Final = (
     Option("--host", metavar="auto|linux|posix"),
     Option("--verbose"),
 )
-_RUN: Final = (*COMMON, Option("--strace", metavar="FILE", optional=True))
+_CONTAINER: Final = (
+    Option("--name", metavar="NAME"),
+    Option("--detach", "-d"),
+    Option("--entrypoint", metavar="PROGRAM"),
+)
+_RUN: Final = (*COMMON, *_CONTAINER, Option("--strace", metavar="FILE", optional=True))
 _TRACE: Final = (*COMMON, Option("-c"), Option("-f"), Option("-o", metavar="FILE"))
 
 
@@ -37,12 +42,35 @@ def run(words: list[bytes]) -> int:
         from noah.cli import help
 
         return say(help.RUN)
+    if image := image_of(parsed):
+        from noah.cli.container import run_image
+
+        return run_image(image, parsed)
     options = options_from(parsed)
     if parsed.has("--strace"):
         from noah.trace.strace import Strace
 
         options.tracer = Strace(parsed.last("--strace") or None)
     return launch(parsed.words, options)
+
+
+def image_of(parsed: Parsed) -> str:
+    """The image that `noah run` shall run; "" if it is a program: behind `--`, with --root, or a word that is none."""
+    if parsed.ended or parsed.has("--root") or not parsed.words or parsed.words[0][:1] in (b"/", b"."):
+        return ""
+    from noah.host.select import make_host
+    from noah.image.errors import ImageError, NotFoundError
+    from noah.image.store import open_store
+
+    name = printable(parsed.words[0])
+    try:
+        open_store(make_host()).find(name)
+    except NotFoundError:
+        options = [option.names[0] for option in _CONTAINER if parsed.has(option.names[0])]
+        return name if ":" in name or options else ""
+    except ImageError:
+        return ""
+    return name
 
 
 def trace(words: list[bytes]) -> int:
@@ -66,11 +94,18 @@ def trace(words: list[bytes]) -> int:
 
 
 def options_from(parsed: Parsed) -> Options:
-    """What `noah run`'s options say. Raises UsageError."""
-    _choice(parsed, "--engine")
-    _choice(parsed, "--host")
+    """What `noah run`'s options say of a program. Raises UsageError."""
     if not parsed.words:
         raise UsageError("a program to run is missing")
+    options = settings(parsed)
+    options.root = parsed.last("--root", b"/")
+    return options
+
+
+def settings(parsed: Parsed) -> Options:
+    """What options say of how to run, whatever it is. Raises UsageError."""
+    _choice(parsed, "--engine")
+    _choice(parsed, "--host")
     workdir = parsed.last("--workdir")
     if parsed.has("--workdir") and not workdir.startswith(b"/"):
         raise UsageError(f"working directory '{printable(workdir)}' is no absolute path")
@@ -80,14 +115,13 @@ def options_from(parsed: Parsed) -> Options:
     from noah.api import Options  # the most of Noah: not before the command line is known to make sense
 
     options = Options()
-    options.root = parsed.last("--root", b"/")
     options.volumes = volumes
     options.environ = environ
     options.cwd = workdir or None
     options.user = parsed.last("--user")
     options.engine = printable(parsed.last("--engine", b"auto"))
     options.host = printable(parsed.last("--host", b"auto"))
-    _hooks(options, verbose=parsed.has("--verbose"))
+    hooks(options, verbose=parsed.has("--verbose"))
     return options
 
 
@@ -104,7 +138,7 @@ def launch(words: list[bytes], options: Options) -> int:
         return complain(str(error), FAILURE)
 
 
-def _hooks(options: Options, *, verbose: bool) -> None:
+def hooks(options: Options, *, verbose: bool) -> None:
     """Where reports go: what is missing is noted for `noah report`, Noah's own mistakes are logged."""
     from noah.host.console import ErrorOutput, variable
     from noah.trace.report import Bugs, Missed

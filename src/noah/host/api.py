@@ -459,8 +459,11 @@ class Mem(Protocol):
     def mincore(self, address: int, length: int) -> bytes:
         """One byte a page, bit 0: resident."""
 
-    def shared(self, size: int) -> memoryview:
-        """Zero-filled memory that this process and all its later children share. Untouched pages cost nothing."""
+    def shared(self, size: int, fd: int = -1) -> memoryview:
+        """Zero-filled memory that this process and all its later children share. Untouched pages cost nothing.
+
+        fd: a file that holds it, made large enough, for others to share it too; it may be closed afterwards.
+        """
 
     def safe_read(self, address: int, count: int) -> bytes:
         """Copy from any address; EFAULT for what is not readable. Host posix: only memory known to be mapped."""

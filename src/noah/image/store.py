@@ -84,8 +84,9 @@ def full_name(name: str) -> str:
 
 
 def make_id(record: Record) -> str:
-    """What an image is called by: the digest of its record."""
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    """What an image is called by: the digest of its record, but for when it was made and how large it became."""
+    kept = {key: value for key, value in record.items() if key not in ("created", "size")}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

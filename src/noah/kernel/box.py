@@ -1,8 +1,8 @@
 """The box: the guest processes that see each other.
 
 All of them descend from one host process, so a piece of shared memory inherited over fork is registry enough: a record
-for each possible process id. It needs no file, no lock (every process writes its own record or its child's) and is gone
-with the last process.
+for each possible process id. It needs no lock (every process writes its own record or its child's), and no file as long
+as nobody else shall join the box: then it is gone with the last process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from noah.abi.capability import CAP_KILL
 from noah.abi.errno import LinuxError
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
-from noah.kernel.card import Cards, Shown
+from noah.kernel.card import CARDS_SIZE, Cards, Shown
 from noah.vfs.credentials import Credentials
 
 _BLOCK: Final = 4096  # process ids that are looked at together
@@ -28,14 +28,17 @@ class Box:
 
     __slots__ = ("_blocks", "_host", "_members", "_programs", "_records", "cards")
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, fd: int = -1) -> None:
+        """fd: a file that others join the box by; it may be closed afterwards."""
         self._host = host
-        shared = host.mem.shared(PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK + _PROGRAMS)
-        self._members = shared[:PID_MAX_LIMIT]
-        self._blocks = shared[PID_MAX_LIMIT:-_PROGRAMS]  # which parts of _members are worth a look
+        records = PID_MAX_LIMIT * _RECORD * 4
+        shared = host.mem.shared(CARDS_SIZE + records + PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK + _PROGRAMS, fd)
+        self.cards = Cards(shared[:CARDS_SIZE], self.contains)
+        shared = shared[CARDS_SIZE:]
+        self._records = shared[:records].cast("I")
+        self._members = shared[records : records + PID_MAX_LIMIT]
+        self._blocks = shared[records + PID_MAX_LIMIT : -_PROGRAMS]  # which parts of _members are worth a look
         self._programs = shared[-_PROGRAMS:]  # which inode numbers, modulo its length, are worth a look
-        self.cards = Cards(host, self.contains)
-        self._records = memoryview(host.mem.shared(PID_MAX_LIMIT * _RECORD * 4)).cast("I")
 
     def add(self, pid: int, creds: Credentials, program: tuple[int, int]) -> None:
         """A process that has just been forked. program: device and inode."""

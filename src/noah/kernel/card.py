@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from noah.host.api import Host
     from noah.kernel.task import Process
 
 _CARDS: Final = 1 << 13
 _STEPS: Final = 16
 _SIZE: Final = 4096
 _WORDS: Final = _SIZE // 4
+CARDS_SIZE: Final = _CARDS * _SIZE
 _PID, _CHANGES, _PARENT, _PAGES, _UMASK, _THREADS, _IDS = 0, 1, 2, 3, 4, 5, 6
 _STRINGS: Final = 64
 _FDS: Final = 3072
@@ -53,8 +53,9 @@ class Cards:
 
     __slots__ = ("_bytes", "_is_member", "_own", "_words")
 
-    def __init__(self, host: Host, is_member: Callable[[int], bool]) -> None:
-        self._bytes = host.mem.shared(_CARDS * _SIZE)
+    def __init__(self, memory: memoryview, is_member: Callable[[int], bool]) -> None:
+        """memory: CARDS_SIZE bytes that the box shares, zero at first."""
+        self._bytes = memory
         self._words = self._bytes.cast("I")
         self._is_member = is_member
         self._own = 0

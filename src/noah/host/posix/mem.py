@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 from typing import Final
 
 from noah.abi import mman as linux
 from noah.abi.errno import ENOSYS, LinuxError
+from noah.host.errnos import from_host
 from noah.host.posix.libc import LIBC, check
 from noah.host.tables import Flags, Numbers, named
 
@@ -54,5 +56,10 @@ class PosixMem:
     def membarrier(self, command: int, flags: int, cpu: int) -> int:
         raise LinuxError(ENOSYS)
 
-    def shared(self, size: int) -> memoryview:
-        return memoryview(mmap.mmap(-1, size))
+    def shared(self, size: int, fd: int = -1) -> memoryview:
+        try:
+            if fd >= 0 and os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+            return memoryview(mmap.mmap(fd, size))
+        except OSError as error:
+            raise from_host(error) from None

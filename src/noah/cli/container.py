@@ -1,0 +1,230 @@
+"""`noah run IMAGE`, `noah start`, `noah exec`, `noah shell`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from noah.cli.main import FAILURE, complain, say
+from noah.cli.parse import Option, Parsed, UsageError, parse
+from noah.cli.run import HELP, hooks, launch, settings
+from noah.cli.trouble import FAILED, told
+from noah.util.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from noah.api import Options
+    from noah.host.api import Host
+    from noah.image.container import Container, Containers
+    from noah.image.store import Image
+    from noah.image.supervise import Supervisor
+    from noah.kernel.box import Box
+
+_START: Final = (HELP, Option("--attach", "-a"), Option("--interactive", "-i"))
+_EXEC: Final = (
+    HELP,
+    Option("--env", "-e", metavar="NAME=VALUE"),
+    Option("--workdir", "-w", metavar="DIR"),
+    Option("--user", "-u", metavar="USER[:GROUP]"),
+    Option("--interactive", "-i"),
+    Option("--tty", "-t"),
+)
+_SHELL: Final = (HELP, Option("--user", "-u", metavar="USER[:GROUP]"))
+_SHELLS: Final = (b"/bin/bash", b"/bin/sh")
+
+
+def run_image(name: str, parsed: Parsed) -> int:
+    """`noah run IMAGE [PROGRAM...]`: make a container and run it. Trouble with the image is 125, as with docker(1)."""
+    from noah.abi.errno import LinuxError
+    from noah.image.errors import ImageError, describe
+
+    given = settings(parsed)
+    try:
+        return _run_image(name, parsed, given)
+    except ImageError as error:
+        return complain(str(error), FAILURE)
+    except (LinuxError, OSError) as error:
+        return complain(describe(error), FAILURE)
+
+
+def _run_image(name: str, parsed: Parsed, given: Options) -> int:
+    from noah.image.container import short
+
+    host, containers = _open()
+    image = containers.store.find(name)
+    words = parsed.words[1:]
+    if words[:1] == [b"--"]:
+        words = words[1:]
+    record = _record(image, name, words, parsed, given)
+    if not record["command"]:
+        raise UsageError(f"image {name} does not say what to run: name a program")
+    container = containers.create(image, record, printable(parsed.last("--name")))
+    supervisor = _supervisor(host, containers, container, given)
+    remove = (lambda: containers.remove(container)) if parsed.has("--rm") else None
+    if not parsed.has("--detach"):
+        return supervisor.run(ended=remove)
+    return _detach(supervisor, container, short(container), remove)
+
+
+def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: Options) -> dict[str, Any]:
+    """What container.json keeps: the image's configuration under what the command line says."""
+    config = image.record.get("config") or {}
+    entry = [_text(parsed.last("--entrypoint"))] if parsed.has("--entrypoint") else config.get("Entrypoint") or []
+    arguments = [_text(word) for word in words]
+    if not arguments and not parsed.has("--entrypoint"):
+        arguments = config.get("Cmd") or []
+    environ = dict(each.partition("=")[::2] for each in config.get("Env") or [])
+    environ |= {_text(key): _text(value) for key, value in given.environ.items()}
+    return {
+        "image_name": name,
+        "command": [*entry, *arguments],
+        "environ": environ,
+        "cwd": _text(given.cwd or b"") or config.get("WorkingDir") or "/",
+        "user": _text(given.user) or config.get("User") or "0",
+        "volumes": [[_text(source), _text(target), read_only] for source, target, read_only in given.volumes],
+        "engine": given.engine,
+        "host": given.host,
+    }
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _open() -> tuple[Host, Containers]:
+    from noah.host.select import make_host
+    from noah.image.container import Containers
+    from noah.image.store import open_store
+
+    host = make_host()
+    return host, Containers(open_store(host))
+
+
+def _options(container: Container, given: Options | None) -> Options:
+    """How a program of this container is started."""
+    from noah.api import Options
+
+    record = container.record
+    options = Options() if given is None else given
+    options.root = bytes(container.rootfs)
+    options.environ = {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
+    options.cwd = _bytes(record["cwd"])
+    options.user = _bytes(record["user"])
+    options.volumes = [(_bytes(source), _bytes(target), read_only) for source, target, read_only in record["volumes"]]
+    if given is None:
+        options.engine, options.host = record["engine"], record["host"]
+        hooks(options, verbose=False)
+    return options
+
+
+def _supervisor(
+    host: Host, containers: Containers, container: Container, given: Options | None, argv: Sequence[bytes] = ()
+) -> Supervisor:
+    from noah.image.supervise import Supervisor
+
+    options = _options(container, given)
+    words = list(argv) or [_bytes(word) for word in container.record["command"]]
+
+    def become(box: Box, loaded: Callable[[], None]) -> NoReturn:
+        status = FAILURE
+        try:
+            options.box = lambda host: box
+            options.started = loaded
+            status = launch(words, options)
+        finally:
+            host.procs._exit(status)
+
+    containers.refresh(container)
+    return Supervisor(host, containers, container, become)
+
+
+def _detach(supervisor: Supervisor, container: Container, said: str, remove: Callable[[], None] | None = None) -> int:
+    """Run in the background and print what identifies the container; one line if it does not start."""
+    status, trouble = supervisor.detach(ended=remove)
+    if status:
+        return complain(trouble.removeprefix("noah: ") or f"container {container.name} did not start", status)
+    return say(f"{said}\n")
+
+
+@told
+def start(words: list[bytes]) -> int:
+    """`noah start CONTAINER`: run it again, in the background."""
+    parsed = parse(words, _START)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.START)
+    if len(parsed.words) != 1:
+        raise UsageError("name one container")
+    host, containers = _open()
+    container = containers.find(printable(parsed.words[0]))
+    supervisor = _supervisor(host, containers, container, None)
+    if parsed.has("--attach") or parsed.has("--interactive"):
+        return supervisor.run()
+    if containers.state(container).status == "running":
+        return say(f"{container.name}\n")
+    return _detach(supervisor, container, container.name)
+
+
+@told
+def execute(words: list[bytes]) -> int:
+    """`noah exec CONTAINER PROGRAM...`: run a program in a running container."""
+    parsed = parse(words, _EXEC)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.EXEC)
+    if len(parsed.words) < 2:
+        raise UsageError("name a container and a program")
+    given = settings(parsed)
+    host, containers = _open()
+    container = containers.find(printable(parsed.words[0]))
+    if containers.state(container).status != "running":
+        return complain(f"container {container.name} is not running", FAILED)
+    words = parsed.words[1:]
+    return _join(host, container, words[1:] if words[0] == b"--" else words, given)
+
+
+def _join(host: Host, container: Container, words: list[bytes], given: Options) -> int:
+    """Become another program of a running container."""
+    from noah.image.supervise import box_of
+
+    options = _options(container, None)
+    options.environ |= given.environ
+    options.cwd = given.cwd or options.cwd
+    options.user = given.user or options.user
+    options.box = lambda host: box_of(host, container)
+    return launch(words, options)
+
+
+@told
+def shell(words: list[bytes]) -> int:
+    """`noah shell [CONTAINER]`: a login shell in the last container, or in the one that is named."""
+    parsed = parse(words, _SHELL)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.SHELL)
+    if len(parsed.words) > 1:
+        raise UsageError("name one container")
+    from noah.image.errors import NotFoundError
+    from noah.image.inside import Inside
+
+    given = settings(parsed)
+    host, containers = _open()
+    found = containers.all()
+    if not parsed.words and not found:
+        raise NotFoundError("there is no container yet; make one with 'noah run IMAGE'")
+    container = containers.find(printable(parsed.words[0])) if parsed.words else found[0]
+    inside = Inside(host, bytes(container.rootfs))
+    program = next((path for path in _SHELLS if inside.read(path) is not None), _SHELLS[-1])
+    argv = [program, b"-l"]
+    if containers.state(container).status == "running":
+        return _join(host, container, argv, given)
+    if given.user:
+        container.record["user"] = _text(given.user)
+    return _supervisor(host, containers, container, None, argv).run()

@@ -1,0 +1,156 @@
+"""Copies of trees: content, owners, modes, times, attributes, hard links. Nothing is followed, nothing left out but
+device nodes and sockets.
+
+A file system that can share blocks between files (btrfs, XFS, APFS) does so: see copy_file_range(2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.errno import EINVAL, ENODATA, ENOENT, ENOSYS, ENOTSUP, EOPNOTSUPP, EPERM, EXDEV, LinuxError
+from noah.abi.fcntl import (
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_RDONLY,
+    O_WRONLY,
+)
+from noah.abi.stat import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+    from noah.host.values import Stat
+
+_CHUNK: Final = 1 << 20
+_MOST: Final = 1 << 30
+
+
+class Cloner:
+    """One copy. A directory's own descriptor and a name in it stand for each file."""
+
+    def __init__(self, host: Host, *, owners: bool = True) -> None:
+        """owners: files keep theirs, if this user may give files away."""
+        self._files = host.files
+        self._scan = host.dirs.scan
+        self._owners = owners and host.procs.getresuid()[1] == 0
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._top = -1
+        self._shares = True
+        self._replace = False
+
+    def tree(self, source: bytes, target: bytes) -> None:
+        """Copy a directory to one that does not exist. LinuxError."""
+        self.copy(AT_FDCWD, source, AT_FDCWD, target)
+
+    def copy(self, source: int, name: bytes, target: int, new: bytes, *, replace: bool = False) -> None:
+        """Copy a file, or a directory with all that is in it, also into one that is there.
+
+        replace: over files that are there. LinuxError; EEXIST.
+        """
+        self._replace = replace
+        self._copy(source, name, target, new, new)
+
+    def _copy(self, source: int, name: bytes, target: int, new: bytes, path: bytes) -> None:
+        files = self._files
+        stat = files.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
+        kind = stat.mode & S_IFMT
+        if self._replace and kind != S_IFDIR:
+            self._make_room(target, new)
+        if kind != S_IFDIR and stat.nlink > 1:
+            first = self._links.get((stat.dev, stat.ino))
+            if first is not None:
+                files.linkat(self._top, first, target, new)
+                return
+            if self._top >= 0:
+                self._links[stat.dev, stat.ino] = path
+        if kind == S_IFREG:
+            self._regular(source, name, target, new, stat)
+        elif kind == S_IFDIR:
+            self._directory(source, name, target, new, stat, path)
+        elif kind == S_IFLNK:
+            files.symlinkat(files.readlinkat(source, name), target, new)
+            if self._owners:
+                files.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
+            files.utimensat(target, new, (stat.atime, stat.mtime), AT_SYMLINK_NOFOLLOW)
+        elif kind == S_IFIFO:
+            files.mknodat(target, new, S_IFIFO | 0o600)
+            if self._owners:
+                files.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
+            files.fchmodat(target, new, stat.mode & 0o7777)
+
+    def _make_room(self, target: int, new: bytes) -> None:
+        try:
+            self._files.unlinkat(target, new)
+        except LinuxError as error:
+            if error.errno != ENOENT:
+                raise
+
+    def _directory(self, source: int, name: bytes, target: int, new: bytes, stat: Stat, path: bytes) -> None:
+        files = self._files
+        try:
+            files.mkdirat(target, new, 0o700)
+        except LinuxError:
+            if files.fstatat(target, new, AT_SYMLINK_NOFOLLOW).mode & S_IFMT != S_IFDIR:
+                raise
+        inside = files.openat(source, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        try:
+            made = files.openat(target, new, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+            try:
+                is_top = self._top < 0
+                if is_top:
+                    self._top, path = made, b""
+                for child, _, _ in self._scan(inside):
+                    if child not in (b".", b".."):
+                        self._copy(inside, child, made, child, path + b"/" + child if path else child)
+                self._attributes(inside, made, stat)
+                if is_top:
+                    self._top = -1
+            finally:
+                files.close_quietly(made)
+        finally:
+            files.close_quietly(inside)
+
+    def _regular(self, source: int, name: bytes, target: int, new: bytes, stat: Stat) -> None:
+        files = self._files
+        reader = files.openat(source, name, O_RDONLY | O_NOFOLLOW)
+        try:
+            writer = files.openat(target, new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+            try:
+                self._content(reader, writer)
+                self._attributes(reader, writer, stat)
+            finally:
+                files.close_quietly(writer)
+        finally:
+            files.close_quietly(reader)
+
+    def _content(self, reader: int, writer: int) -> None:
+        files = self._files
+        while self._shares:
+            try:
+                if not files.copy_file_range(reader, None, writer, None, _MOST):
+                    return
+            except LinuxError as error:
+                if error.errno not in (EINVAL, ENOSYS, EOPNOTSUPP, EXDEV, EPERM):
+                    raise
+                self._shares = False
+        while data := files.read(reader, _CHUNK):
+            view = memoryview(data)
+            while view:
+                view = view[files.write(writer, view) :]
+
+    def _attributes(self, source: int, target: int, stat: Stat) -> None:
+        files = self._files
+        if self._owners:
+            files.fchown(target, stat.uid, stat.gid)
+        files.fchmod(target, stat.mode & 0o7777)
+        try:
+            for name in files.flistxattr(source):
+                files.fsetxattr(target, name, files.fgetxattr(source, name))
+        except LinuxError as error:
+            if error.errno not in (ENOTSUP, EOPNOTSUPP, EPERM, ENODATA):
+                raise
+        files.futimens(target, (stat.atime, stat.mtime))

@@ -1,0 +1,218 @@
+"""Containers: what was run of an image, and is kept until it is removed.
+
+    containers/ID/container.json   what was asked for; never changes
+                  state.json       the process, or how it ended
+                  rootfs/          its files: a copy of the image's
+                  log              what a container in the background has written
+                  box              which processes it has (noah.kernel.box)
+                  lock             held by these processes: a container runs while it is
+
+A state that no process stands for is that of a container that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from noah.abi.errno import EAGAIN, LinuxError
+from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
+from noah.image.clone import Cloner
+from noah.image.errors import ImageError, NotFoundError
+from noah.image.inside import Inside
+from noah.image.store import SHORT, full_name, now, size_of
+
+if TYPE_CHECKING:
+    from noah.image.store import Image, Record, Store
+
+_KILLED: Final = 137  # 128 + SIGKILL
+_FIRST: Final = ("able", "bold", "calm", "early", "fair", "glad", "keen", "light", "merry", "neat", "plain", "quick")
+_LAST: Final = (
+    "ant",
+    "bee",
+    "crow",
+    "deer",
+    "elk",
+    "fox",
+    "goat",
+    "hare",
+    "ibis",
+    "jay",
+    "kite",
+    "lark",
+    "mole",
+    "owl",
+)
+_HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
+
+
+class State(NamedTuple):
+    """status: "created", "running", "exited". pid: the host's, of the first program."""
+
+    status: str
+    pid: int = 0
+    exit_code: int = 0
+    since: str = ""
+
+
+class Container(NamedTuple):
+    id: str
+    record: dict[str, Any]
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.record["name"])
+
+    @property
+    def rootfs(self) -> Path:
+        return self.directory / "rootfs"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    @property
+    def box(self) -> Path:
+        return self.directory / "box"
+
+
+class Containers:
+    """Those of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._directory = store.directory / "containers"
+
+    def create(self, image: Image, record: dict[str, Any], name: str = "") -> Container:
+        """A new one, which does not run yet. ImageError for a name that is taken."""
+        id = self.store.host.rng.getrandom(32).hex()
+        with self.store.work() as work:
+            Cloner(self.store.host).tree(bytes(image.rootfs), bytes(work / "rootfs"))
+            with self.store.lock():  # nobody removes the image meanwhile, nobody takes the name
+                self.store.find(image.id)
+                taken = {container.name for container in self.all()}
+                if name in taken:
+                    raise ImageError(f"the name {name} is in use by another container; 'noah rm {name}' removes that")
+                record = record | {"name": name or self._invent(taken), "image": image.id, "created": now()}
+                (work / "container.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+                work.rename(self._directory / id)
+        return Container(id, record, self._directory / id)
+
+    def _invent(self, taken: set[str]) -> str:
+        while True:
+            one, two, three = self.store.host.rng.getrandom(3)
+            name = f"{_FIRST[one % len(_FIRST)]}_{_LAST[two % len(_LAST)]}"
+            if name in taken:
+                name += str(three)
+            if name not in taken:
+                return name
+
+    def all(self) -> list[Container]:
+        """Newest first."""
+        found = []
+        for directory in self._directory.iterdir():
+            try:
+                record = json.loads((directory / "container.json").read_text("utf-8"))
+            except (OSError, ValueError):
+                continue  # it is just being removed
+            found.append(Container(directory.name, record, directory))
+        return sorted(found, key=lambda container: str(container.record.get("created")), reverse=True)
+
+    def find(self, name: str) -> Container:
+        """By name, id or the beginning of an id. NotFoundError."""
+        everything = self.all()
+        found = [container for container in everything if container.name == name]
+        found = found or [container for container in everything if name and container.id.startswith(name)]
+        if len(found) > 1:
+            raise ImageError(f"{name}: more than one container has an id that begins like this")
+        if not found:
+            raise NotFoundError(f"no container is called {name}; see 'noah ps --all'")
+        return found[0]
+
+    def state(self, container: Container) -> State:
+        """How it is now."""
+        try:
+            said = json.loads((container.directory / "state.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            said = {}
+        if not said:
+            return State("created", since=str(container.record.get("created", "")))
+        state = State(said["status"], said.get("pid", 0), said.get("exit_code", 0), said.get("since", ""))
+        if state.status == "running":
+            with self.lock(container) as free:
+                if free:
+                    return State("exited", 0, _KILLED, state.since)
+        return state
+
+    def note(self, container: Container, state: State) -> None:
+        """Keep a state; LinuxError, OSError for a full disk."""
+        self.store.write(container.directory / "state.json", json.dumps(state._asdict()) + "\n")
+
+    @contextmanager
+    def lock(self, container: Container) -> Iterator[bool]:
+        """Be the container's process, as long as this block lasts. False: it runs already."""
+        files = self.store.host.files
+        fd = files.openat(AT_FDCWD, bytes(container.directory / "lock"), O_RDWR | O_CREAT, 0o600)
+        try:
+            try:
+                files.flock(fd, LOCK_EX | LOCK_NB)
+                free = True
+            except LinuxError as error:
+                if error.errno != EAGAIN:
+                    raise
+                free = False
+            yield free
+        finally:
+            files.close_quietly(fd)
+
+    def remove(self, container: Container) -> None:
+        """Remove one that does not run. ImageError."""
+        with self.lock(container) as free:
+            if not free:
+                raise ImageError(f"container {container.name} is running: stop it first ('noah stop'), or say --force")
+            with self.store.work() as work:
+                container.directory.rename(work / "container")
+
+    def commit(self, container: Container, name: str) -> Image:
+        """An image of the files as they are now, to be run as the container was. ImageError."""
+        record = container.record
+        full_name(name)
+        with self.store.work() as work:
+            Cloner(self.store.host).tree(bytes(container.rootfs), bytes(work / "rootfs"))
+            try:
+                base = self.store.find(record["image"]).record
+            except NotFoundError:
+                base = {}
+            config = dict(base.get("config") or {}) | {
+                "Env": [f"{key}={value}" for key, value in record["environ"].items()],
+                "WorkingDir": record["cwd"],
+                "User": record["user"],
+            }
+            made: Record = {
+                "architecture": base.get("architecture", ""),
+                "os": "linux",
+                "created": now(),
+                "config": config,
+                "origin": {"kind": "commit", "container": container.id, "time": now()},
+                "size": size_of(work / "rootfs"),
+            }
+            return self.store.add(work, made, [name])
+
+    def refresh(self, container: Container) -> None:
+        """Give it the host's names of this moment: resolv.conf(5), hosts(5)."""
+        inside = Inside(self.store.host, bytes(container.rootfs))
+        for name in _HOST_FILES:
+            try:
+                content = Path(name).read_bytes()
+                if inside.read(name.encode()) != content and not inside.is_link(name.encode()):
+                    inside.write(name.encode(), content)
+            except (OSError, LinuxError):
+                continue  # the host has none, or the container has no /etc
+
+
+def short(container: Container) -> str:
+    return container.id[:SHORT]

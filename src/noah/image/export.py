@@ -1,0 +1,101 @@
+"""A tree as a tar archive, with owners, times, attributes and hard links as they are."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
+from noah.abi.stat import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+    from noah.host.values import Stat
+
+_CHUNK: Final = 1 << 20
+_NS: Final = 1_000_000_000
+_TYPES: Final = {
+    S_IFREG: tarfile.REGTYPE,
+    S_IFDIR: tarfile.DIRTYPE,
+    S_IFLNK: tarfile.SYMTYPE,
+    S_IFIFO: tarfile.FIFOTYPE,
+}
+
+
+class _Content:
+    """A descriptor as the file object that tarfile reads."""
+
+    def __init__(self, host: Host, fd: int) -> None:
+        self._files = host.files
+        self._fd = fd
+
+    def read(self, count: int = -1) -> bytes:
+        return self._files.read(self._fd, count if count >= 0 else _CHUNK)
+
+
+class Exporter:
+    """One archive."""
+
+    def __init__(self, host: Host, output: BinaryIO) -> None:
+        self._host = host
+        self._files = host.files
+        self._links: dict[tuple[int, int], str] = {}
+        self._output = output
+        self._tar: tarfile.TarFile
+
+    def tree(self, root: bytes) -> None:
+        """Write all of a directory. LinuxError, OSError."""
+        fd = self._files.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY)
+        try:
+            with tarfile.open(
+                fileobj=self._output, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape"
+            ) as self._tar:
+                self._inside(fd, "")
+        finally:
+            self._files.close_quietly(fd)
+
+    def _inside(self, fd: int, prefix: str) -> None:
+        names = sorted(name for name, _, _ in self._host.dirs.scan(fd) if name not in (b".", b".."))
+        for name in names:
+            self._add(fd, name, prefix + name.decode("utf-8", "surrogateescape"))
+
+    def _add(self, dirfd: int, name: bytes, path: str) -> None:
+        files = self._files
+        stat = files.fstatat(dirfd, name, AT_SYMLINK_NOFOLLOW)
+        member = _member(path, stat)
+        if member is None:
+            return
+        if not member.isdir() and stat.nlink > 1:
+            first = self._links.setdefault((stat.dev, stat.ino), path)
+            if first != path:
+                member.type, member.linkname, member.size = tarfile.LNKTYPE, first, 0
+                self._tar.addfile(member)
+                return
+        if member.issym():
+            member.linkname = files.readlinkat(dirfd, name).decode("utf-8", "surrogateescape")
+        if not member.isreg() and not member.isdir():
+            self._tar.addfile(member)
+            return
+        fd = files.openat(dirfd, name, O_RDONLY | O_NOFOLLOW)
+        try:
+            if member.isdir():
+                self._tar.addfile(member)
+                self._inside(fd, path + "/")
+            else:
+                self._tar.addfile(member, _Content(self._host, fd))
+        finally:
+            files.close_quietly(fd)
+
+
+def _member(path: str, stat: Stat) -> tarfile.TarInfo | None:
+    """The head of a file; None for a kind that archives of images do not have."""
+    kind = _TYPES.get(stat.mode & S_IFMT)
+    if kind is None:
+        return None
+    member = tarfile.TarInfo(path)
+    member.type = kind
+    member.mode = stat.mode & 0o7777
+    member.uid, member.gid = stat.uid, stat.gid
+    member.mtime = stat.mtime // _NS
+    member.size = stat.size if kind == tarfile.REGTYPE else 0
+    return member

@@ -1,0 +1,188 @@
+"""The processes of containers: a supervisor waits for the first program, notes how it ended and ends the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from noah.abi.errno import ECHILD, LinuxError
+from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_RDWR, O_TRUNC
+from noah.abi.signal import SI_USER, SIGCHLD, SIGKILL, SIGTERM
+from noah.abi.wait import WNOHANG, WUNTRACED
+from noah.host.console import redirect
+from noah.image.container import State
+from noah.image.errors import ImageError
+from noah.image.store import now
+from noah.kernel.box import Box
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+    from noah.image.container import Container, Containers
+
+Become = Callable[[Box, Callable[[], None]], NoReturn]
+"""Makes this process the container's first program, in a box; told what to call when the program is loaded. Ends the
+process in any case."""
+
+_LAST: Final = 4096  # bytes of the log that are looked at
+_PAUSE_NS: Final = 20_000_000
+
+
+def box_of(host: Host, container: Container, *, fresh: bool = False) -> Box:
+    """The registry of a container's processes. LinuxError."""
+    fd = host.files.openat(AT_FDCWD, bytes(container.box), O_RDWR | O_CREAT | (O_TRUNC if fresh else 0), 0o600)
+    try:
+        return Box(host, fd)
+    finally:
+        host.files.close_quietly(fd)
+
+
+class Supervisor:
+    """Runs a container."""
+
+    def __init__(self, host: Host, containers: Containers, container: Container, become: Become) -> None:
+        self._host = host
+        self._containers = containers
+        self._container = container
+        self._become = become
+        self._started = -1  # where the first program says that it is loaded
+        self._status = 0
+
+    def run(self, *, ended: Callable[[], None] | None = None) -> int:
+        """Run in the foreground: the exit status as a shell has it. ended: called when all processes are gone."""
+        with self._containers.lock(self._container) as free:
+            if not free:
+                raise ImageError(f"container {self._container.name} is running already")
+            self._supervise()
+        if ended is not None:
+            ended()
+        return self._status
+
+    def detach(self, *, ended: Callable[[], None] | None = None) -> tuple[int, str]:
+        """Run in the background, the output into the container's log: 0 as soon as the program is loaded.
+
+        Else the exit status of a program that did not start, and what it said last.
+        """
+        host = self._host
+        flags = O_RDWR | O_CREAT | O_APPEND
+        log = host.files.openat(AT_FDCWD, bytes(self._container.log), flags, 0o600)
+        reader, self._started = host.files.pipe()
+        pid = host.procs.fork()
+        if pid == 0:
+            host.files.close(reader)
+            status = 125
+            try:
+                host.procs.setsid()
+                redirect(log)
+                host.files.close(log)
+                status = self.run(ended=ended)
+            finally:
+                host.procs._exit(status)
+        host.files.close(self._started)
+        try:
+            if host.files.read(reader, 1):
+                return 0, ""
+            _, status, _ = host.procs.wait4(pid, 0)
+            end = host.files.fstat(log).size
+            lines = host.files.pread(log, _LAST, max(0, end - _LAST)).decode("utf-8", "replace").splitlines()
+            return status >> 8 & 0xFF, lines[-1] if lines else ""
+        finally:
+            host.files.close(reader)
+            host.files.close(log)
+
+    def _supervise(self) -> None:
+        host = self._host
+        box = box_of(host, self._container, fresh=True)
+        try:
+            host.procs.set_child_subreaper(True)
+        except LinuxError:
+            pass  # what the program leaves running is not ended by us on this host
+        pid = host.procs.fork()
+        if pid == 0:
+            self._become(box, self._loaded)
+        if self._started >= 0:
+            host.files.close_quietly(self._started)
+        host.signals.block_all()
+        self._containers.note(self._container, State("running", pid, 0, now()))
+        self._wait(pid)
+        kill_all(host, box)
+        self._containers.note(self._container, State("exited", 0, self._status, now()))
+
+    def _loaded(self) -> None:
+        if self._started >= 0:
+            self._host.files.write(self._started, b"+")
+            self._host.files.close_quietly(self._started)
+
+    def _wait(self, main: int) -> None:
+        host = self._host
+        while True:
+            try:
+                pid, status, _ = host.procs.wait4(-1, WNOHANG | WUNTRACED)
+            except LinuxError as error:
+                if error.errno != ECHILD:
+                    raise
+                return
+            if pid == 0:
+                host.poller.poll([], None)
+                for info in host.signals.collect():
+                    # What the terminal sends reaches the program by itself.
+                    if info.signo != SIGCHLD and info.code <= SI_USER:
+                        _kill(host, main, info.signo)
+            elif pid == main:
+                if status & 0xFF == 0x7F:
+                    host.procs.stop_by_signal(status >> 8 & 0xFF)
+                    continue
+                self._status = status >> 8 & 0xFF if not status & 0x7F else 128 + (status & 0x7F)
+                return
+
+
+def kill_all(host: Host, box: Box) -> None:
+    """End every process of a box, and reap those that are ours."""
+    while True:
+        rest = [pid for pid in box.members() if not _reap(host, pid)]
+        for pid in rest:
+            _kill(host, pid, SIGKILL)
+        if not rest:
+            return
+        host.poller.poll([], _PAUSE_NS, signals=False)
+
+
+def _reap(host: Host, pid: int) -> bool:
+    try:
+        return host.procs.wait4(pid, WNOHANG)[0] == pid
+    except LinuxError:
+        return False
+
+
+def _kill(host: Host, pid: int, signo: int) -> None:
+    try:
+        host.procs.kill(pid, signo)
+    except LinuxError:
+        pass  # it has just ended
+
+
+def stop(host: Host, containers: Containers, container: Container, timeout_s: int, signo: int = SIGTERM) -> None:
+    """Ask the first program to end, and end it all if it does not. Nothing happens to one that does not run."""
+    state = containers.state(container)
+    if state.status != "running":
+        return
+    _kill(host, state.pid, signo)
+    for _ in range(timeout_s * 1_000_000_000 // _PAUSE_NS):
+        if containers.state(container).status != "running":
+            return
+        host.poller.poll([], _PAUSE_NS, signals=False)
+    while containers.state(container).status == "running":
+        for pid in box_of(host, container).members():
+            _kill(host, pid, SIGKILL)
+        host.poller.poll([], _PAUSE_NS, signals=False)
+
+
+def follow(host: Host, containers: Containers, container: Container, write: Callable[[bytes], None]) -> None:
+    """Hand over what a container writes until it ends."""
+    with container.log.open("rb") as log:
+        while True:
+            running = containers.state(container).status == "running"
+            while data := log.read(1 << 16):
+                write(data)
+            if not running:
+                return
+            host.poller.poll([], 5 * _PAUSE_NS, signals=False)

@@ -1,0 +1,238 @@
+"""`noah run IMAGE` and what follows it, end to end."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.image.rootfs import make_rootfs
+
+from noah.host.select import make_host
+from noah.image.store import Store
+
+Result = subprocess.CompletedProcess[str]
+Noah = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with an image called small."""
+    directory = tmp_path_factory.mktemp("data")
+    store = Store(make_host(), directory)
+    config = {"Cmd": ["sh", "-c", "echo from-cmd $COLOR $0"], "Env": ["COLOR=blue", "PATH=/bin"], "WorkingDir": "/tmp"}
+    with store.work() as work:
+        make_rootfs(work / "rootfs")
+        store.add(work, {"config": config, "architecture": "amd64", "created": "2027-01-01T00:00:00Z"}, ["small"])
+    return directory
+
+
+@pytest.fixture
+def cli(noah: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Noah]:
+    monkeypatch.setenv("NOAH_DATA", str(data))
+
+    def run(*words: str, **options: object) -> Result:
+        return subprocess.run([noah, *words], capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
+
+    yield run
+    ids = run("ps", "--all", "--quiet").stdout.split()
+    if ids:
+        run("rm", "--force", *ids)
+
+
+def one_line(result: Result, status: int, *words: str) -> None:
+    """A failure is one line on stderr that says these words."""
+    assert (result.returncode, result.stdout) == (status, ""), result.stderr
+    assert result.stderr.startswith("noah: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def names(cli: Noah, *options: str) -> list[str]:
+    return [line.split()[-1] for line in cli("ps", *options).stdout.splitlines()[1:]]
+
+
+def test_image_says_what_to_run(cli: Noah) -> None:
+    result = cli("run", "--rm", "small")
+    assert (result.stdout, result.stderr, result.returncode) == ("from-cmd blue sh\n", "", 0)
+
+
+def test_command_line_goes_first(cli: Noah) -> None:
+    result = cli("run", "--rm", "-e", "COLOR=red", "-w", "/", "small", "sh", "-c", "echo $COLOR; pwd; id -u; exit 7")
+    assert (result.stdout, result.returncode) == ("red\n/\n0\n", 7)
+
+
+def test_dashes_behind_the_image(cli: Noah) -> None:
+    assert cli("run", "--rm", "small", "--", "cat", "/etc/passwd").stdout.startswith("root:")
+
+
+def test_entrypoint(cli: Noah) -> None:
+    assert cli("run", "--rm", "--entrypoint", "/bin/ls", "small", "/etc/passwd").stdout == "/etc/passwd\n"
+
+
+def test_program_of_the_host_behind_dashes(cli: Noah) -> None:
+    assert cli("run", "--", "test", "-e", "/etc/os-release").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["/none"], 127), (["/etc/passwd"], 126), (["sh", "-c", "kill -9 $$"], 137)]
+)
+def test_exit_statuses(cli: Noah, words: list[str], status: int) -> None:
+    assert cli("run", "--rm", "small", *words).returncode == status
+    assert names(cli, "--all") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["run", "small:none"], "no image is called small:none"),
+        (["run", "--name", "x", "nothing"], "no image is called nothing"),
+    ],
+)
+def test_no_such_image(cli: Noah, words: list[str], text: str) -> None:
+    one_line(cli(*words), 125, text)
+
+
+@pytest.mark.parametrize(
+    "words", [["exec", "none", "ls"], ["start", "none"], ["logs", "none"], ["rm", "none"], ["stop", "none"]]
+)
+def test_no_such_container(cli: Noah, words: list[str]) -> None:
+    one_line(cli(*words), 1, "no container is called none")
+
+
+def test_image_never_changes_and_containers_keep_what_they_do(cli: Noah) -> None:
+    assert (
+        cli(
+            "run", "--name", "one", "small", "sh", "-c", "echo 1 > /new; rm /etc/passwd; echo 2 >> /etc/group"
+        ).returncode
+        == 0
+    )
+    assert cli("run", "--rm", "small", "ls", "/new", "/etc/passwd").stdout == "/etc/passwd\n"
+    assert cli("start", "--attach", "one").returncode == 0
+    result = cli("commit", "one", "changed")
+    assert result.stdout.startswith("sha256:")
+    shown = cli("run", "--rm", "changed", "sh", "-c", "cat /new /etc/group; ls /etc/passwd")
+    assert shown.stdout == "1\nroot:x:0:\nann:x:1000:\n2\n2\n"
+    cli("rm", "one")
+    assert cli("rmi", "changed").returncode == 0
+
+
+def test_name_clash(cli: Noah) -> None:
+    cli("run", "--name", "one", "small")
+    one_line(cli("run", "--name", "one", "small"), 125, "the name one is in use")
+    assert names(cli, "--all") == ["one"]
+
+
+def test_life_in_the_background(cli: Noah) -> None:
+    result = cli("run", "-d", "--name", "bg", "small", "sh", "-c", "echo begun; echo trouble >&2; sleep 60")
+    assert (result.returncode, len(result.stdout)) == (0, 13)
+    assert names(cli) == ["bg"]
+    deadline = time.monotonic() + 10
+    while "trouble" not in cli("logs", "bg").stdout and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert cli("logs", "bg").stdout == "begun\ntrouble\n"
+    one_line(cli("rm", "bg"), 1, "is running")
+    one_line(cli("run", "--name", "bg", "small"), 125, "in use")
+    assert cli("stop", "bg").stdout == "bg\n"
+    assert names(cli) == []
+    assert "Exited (143)" in cli("ps", "-a").stdout
+    assert cli("start", "bg").returncode == 0
+    assert names(cli) == ["bg"]
+    assert cli("stop", "-t", "0", "bg").returncode == 0
+    assert "Exited (1" in cli("ps", "-a").stdout
+    assert cli("rm", "bg").stdout == "bg\n"
+
+
+def test_program_that_does_not_start_in_the_background(cli: Noah) -> None:
+    one_line(cli("run", "-d", "--rm", "small", "/none"), 127, "/none", "no such file")
+    assert names(cli, "--all") == []
+
+
+def test_exec_joins_the_box(cli: Noah) -> None:
+    cli("run", "-d", "--name", "bg", "small", "sh", "-c", "echo $$ > /pid; sleep 60")
+    deadline = time.monotonic() + 10
+    while not cli("exec", "bg", "cat", "/pid").stdout and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert cli("exec", "-e", "A=b", "-w", "/etc", "bg", "sh", "-c", "echo $A; pwd; exit 4").stdout == "b\n/etc\n"
+    assert cli("exec", "-u", "ann", "bg", "id", "-u").stdout == "1000\n"
+    assert cli("exec", "bg", "sh", "-c", "kill -0 $(cat /pid)").returncode == 0
+    assert cli("exec", "bg", "sh", "-c", f"kill -0 {os.getpid()}").returncode != 0
+    cli("exec", "bg", "sh", "-c", "kill -9 $(cat /pid)")
+    deadline = time.monotonic() + 10
+    while names(cli) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "Exited (137)" in cli("ps", "-a").stdout
+    one_line(cli("exec", "bg", "ls"), 1, "is not running")
+
+
+def test_what_the_program_leaves_running_ends_with_it(cli: Noah) -> None:
+    began = time.monotonic()
+    assert (
+        cli("run", "--rm", "small", "sh", "-c", "sleep 50 & sleep 51 & exit 0", stdin=subprocess.DEVNULL).returncode
+        == 0
+    )
+    assert time.monotonic() - began < 40
+
+
+def test_container_whose_processes_were_killed(cli: Noah, data: Path) -> None:
+    cli("run", "-d", "--name", "bg", "small", "sleep", "60")
+    state = json.loads(next(data.glob("containers/*/state.json")).read_text())
+    parent = int(Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    assert names(cli) == ["bg"]  # its program is still there
+    assert cli("rm", "--force", "bg").returncode == 0
+    assert names(cli, "--all") == []
+
+
+def test_image_in_use(cli: Noah) -> None:
+    cli("run", "--name", "one", "small")
+    one_line(cli("rmi", "small"), 1, "in use by container one")
+    assert cli("images", "--quiet", "small").stdout
+
+
+def test_cp(cli: Noah, tmp_path: Path) -> None:
+    cli("run", "--name", "one", "small", "sh", "-c", "mkdir /d; echo 1 > /d/f; ln -s f /d/l; ln -s /etc /out")
+    assert cli("cp", "one:/d", str(tmp_path / "copy")).returncode == 0
+    assert (tmp_path / "copy/f").read_text() == "1\n"
+    assert os.readlink(tmp_path / "copy/l") == "f"
+    (tmp_path / "copy/f").write_text("2\n")
+    assert cli("cp", str(tmp_path / "copy/f"), "one:/d").returncode == 0
+    assert cli("cp", str(tmp_path / "copy/f"), "one:/out/hello").returncode == 0
+    assert not Path("/etc/hello").exists()
+    assert cli("cp", "one:/etc/hello", str(tmp_path)).returncode == 0
+    assert (tmp_path / "hello").read_text() == "2\n"
+    one_line(cli("cp", "one:/none", str(tmp_path)), 1, "one:/none", "no such file")
+
+
+def test_export(cli: Noah, noah: str) -> None:
+    cli("run", "--name", "one", "small", "sh", "-c", "echo 1 > /f; ln /f /g; ln -s f /l")
+    data = subprocess.run([noah, "export", "one"], capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        members = {member.name: member for member in tar}
+        content = tar.extractfile("f")
+        assert content is not None
+        assert content.read() == b"1\n"
+    assert members["g"].islnk()
+    assert members["l"].linkname == "f"
+    assert members["bin/sh"].mode & 0o111
+
+
+def test_shell_of_the_last_container(cli: Noah) -> None:
+    one_line(cli("shell"), 1, "no container yet")
+    cli("run", "--name", "one", "small", "sh", "-c", "echo kept > /note")
+    assert cli("shell", input="cat /note; echo $0; exit 5\n").stdout == "kept\n/bin/sh\n"
+
+
+def test_volumes_stay_with_the_container(cli: Noah, tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("theirs\n")
+    result = cli("run", "--name", "one", "-v", f"{tmp_path}:/mnt", "small", "cat", "/mnt/shared")
+    assert result.stdout == "theirs\n"
+    assert cli("start", "-a", "one").stdout == "theirs\n"
