@@ -15,11 +15,15 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import build  # tests/guests/build.py
 import contain  # tests/guests/contain.py
 import pytest
+from tests.running import working_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOURCE: Final = Path(__file__).resolve().parent / "guests/fuzz.c"
 MEMORY_LIMIT: Final = 1 << 30  # of the largest process of a box; a worker's own limit is half of it
@@ -29,6 +33,13 @@ MEMORY_LIMIT: Final = 1 << 30  # of the largest process of a box; a worker's own
 def harmless() -> None:
     if trouble := contain.trouble():
         pytest.skip(trouble)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that an ordinary user reaches, too."""
+    with working_directory() as found:
+        yield found
 
 
 def fingerprint(top: Path) -> dict[str, str]:
@@ -45,11 +56,15 @@ def fingerprint(top: Path) -> dict[str, str]:
     return found
 
 
-def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: int, timeout: float) -> None:
+def fuzz(noah: str, folder: Path, engine: str, host: str, seed: int, calls: int, timeout: float) -> None:
     """Runs the fuzzer in a root of its own and checks what it says and what it left behind."""
-    root, canary, state = tmp_path / "root", tmp_path / "canary", tmp_path / "state"
-    for folder in (root / "tmp", root / "dev", root / "proc", canary / "folder", state):
-        folder.mkdir(parents=True)
+    root, canary, state = folder / "root", folder / "canary", folder / "state"
+    for each in (root / "tmp", root / "dev", root / "proc", canary / "folder", state):
+        each.mkdir(parents=True)
+    bugs = state / "noah/bugs.log"  # a worker has no error output: what goes wrong in Noah stands there
+    bugs.parent.mkdir()
+    for each in (state, bugs.parent):
+        each.chmod(0o777)  # for the workers that are an ordinary user
     (canary / "file").write_text("untouched\n")
     (canary / "folder/inner").write_text("untouched too\n")
     (canary / "link").symlink_to("file")
@@ -57,9 +72,9 @@ def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: in
     before = fingerprint(canary)
 
     command = [noah, "run", "--engine", engine, "--host", host, "--root", str(root), "-w", "/tmp", "--", "/fuzz"]
-    command = contain.contained(tmp_path, [*command, str(seed), str(calls), str(canary)])
+    command = contain.contained(folder, [*command, str(seed), str(calls), str(canary)])
     environment = os.environ | {"HOME": str(state), "XDG_STATE_HOME": str(state), "TMPDIR": str(state)}
-    output, errors = tmp_path / "output", tmp_path / "errors"
+    output, errors = folder / "output", folder / "errors"
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, start_new_session=True
@@ -75,11 +90,12 @@ def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: in
     story = f"seed {seed}\n{text[-500:]}\n{errors.read_text(errors='backslashreplace')[-5000:]}"
     assert status is not None, f"no end after {timeout} s, {story}"
     assert status == 0, f"containing failed, {story}"
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((folder / "result.json").read_text())
     assert not result["devices"], f"the host's devices were changed: {result['devices']}, {story}"
     assert fingerprint(canary) == before, f"files outside of the root were touched, {story}"
     known = {"canary", "errors", "output", "result.json", "root", "state"}
-    assert {path.name for path in tmp_path.iterdir()} == known, story
+    assert {path.name for path in folder.iterdir()} == known, story
+    assert not bugs.exists(), f"{bugs.read_text(errors='backslashreplace')[-5000:]}, {story}"
     assert b"Traceback" not in errors.read_bytes(), story
     assert result["status"] == 0, f"status {result['status']}, {story}"
     assert text.splitlines()[-1].startswith("done "), story
@@ -89,8 +105,8 @@ def fuzz(noah: str, tmp_path: Path, engine: str, host: str, seed: int, calls: in
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("host", ["linux", pytest.param("posix", marks=pytest.mark.posix)])
-def test_short(noah: str, tmp_path: Path, engine: str, host: str) -> None:
-    fuzz(noah, tmp_path, engine, host, seed=1, calls=20_000 if host == "linux" else 5_000, timeout=540)
+def test_short(noah: str, folder: Path, engine: str, host: str) -> None:
+    fuzz(noah, folder, engine, host, seed=1, calls=20_000 if host == "linux" else 5_000, timeout=540)
 
 
 def test_containment_tells_what_was_done(tmp_path: Path) -> None:
@@ -110,7 +126,7 @@ def test_containment_tells_what_was_done(tmp_path: Path) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-def test_million(noah: str, tmp_path: Path, engine: str) -> None:
+def test_million(noah: str, folder: Path, engine: str) -> None:
     seed = int(os.environ.get("NOAH_FUZZ_SEED") or random.SystemRandom().randrange(1 << 32))
     calls = int(os.environ.get("NOAH_FUZZ_CALLS") or 1_000_000)
-    fuzz(noah, tmp_path, engine, "linux", seed, calls, timeout=7200)
+    fuzz(noah, folder, engine, "linux", seed, calls, timeout=7200)

@@ -353,7 +353,7 @@ static void finish(pid_t worker, volatile uint64_t *progress) {
     if (WIFSIGNALED(status) && idle < STUCK_MS) signalled++;
     else if (WIFEXITED(status)) ended++;
     if (WIFEXITED(status) && WEXITSTATUS(status) >= 95) {
-        say("a worker could not be prepared");
+        say("a worker ended with status %d: it could not be prepared, or Noah gave up", WEXITSTATUS(status));
         _exit(1);
     }
     kill(-worker, SIGKILL);

@@ -204,3 +204,18 @@ CASE(selecting) {
     CHECK("pselect", pselect(0, NULL, NULL, NULL, &tiny, NULL));
     CHECK("pselect bad time", pselect(0, NULL, NULL, NULL, &wrong, NULL));
 }
+
+#ifdef __x86_64__ /* other architectures have pselect6(2) alone, whose timeouts are checked above */
+CASE(x86_select_timeouts_at_the_edge) {
+    int ends[2];
+    fd_set set;
+    struct timeval times[] = {{LONG_MAX, 1000000}, {LONG_MAX, LONG_MAX}, {LONG_MAX, 999999}, {0, LONG_MAX}, {-1, 0}};
+    NEED(pipe(ends));
+    for (size_t i = 0; i < LENGTH(times); i++) {
+        FD_ZERO(&set);
+        FD_SET(ends[1], &set);
+        say("%zu", i);
+        CHECK("result", syscall(SYS_select, ends[1] + 1, NULL, &set, NULL, &times[i]));
+    }
+}
+#endif

@@ -133,9 +133,13 @@ def _trap(task: Task, kind: int) -> None:
 
 def report_bug(task: Task, number: int) -> None:
     """An exception that no handler may let out: Noah's own mistake. The guest sees EIO and lives on."""
-    import traceback  # slow to load
+    error = sys.exc_info()[1]
+    try:
+        import traceback  # slow to load
 
-    text = traceback.format_exc()
+        text = traceback.format_exc()
+    except ImportError:  # the guest has become a user who may not read the interpreter's library
+        text = f"{error!r}\n"
     task.process.on_bug(f"noah: internal error in system call {number} of process {task.pid}:\n{text}")
 
 

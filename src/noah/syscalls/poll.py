@@ -34,6 +34,7 @@ from noah.syscalls.registry import syscall
 from noah.vfs.file import OpenFile
 
 _NS: Final = 1_000_000_000
+_SEC_MAX: Final = (1 << 63) - 1
 _ALWAYS: Final = POLLERR | POLLHUP | POLLNVAL
 _SELECT: Final = (
     (POLLIN | POLLRDNORM | POLLRDBAND, POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR),
@@ -216,7 +217,7 @@ def select(
     deadline = None
     if timeout:
         sec, usec = Timeval.struct.unpack(task.mem.read(timeout, Timeval.struct.size))
-        if sec < 0 or usec < 0:
+        if sec < 0 or usec < 0 or sec + usec // 1_000_000 > _SEC_MAX:
             raise LinuxError(EINVAL)
         deadline = _deadline(task, sec * _NS + usec * 1000)
     sets = readfds, writefds, exceptfds
