@@ -37,7 +37,7 @@ from noah.syscalls import HANDLER_MODULES
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
 from noah.util.text import printable
-from noah.vfs.credentials import Credentials
+from noah.vfs.credentials import CONFINED, Credentials
 from noah.vfs.fdtable import FdTable
 from noah.vfs.file import OpenFile
 from noah.vfs.namespace import FsContext
@@ -215,6 +215,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     name = _find(boot, argv[0], environ.get(b"PATH", DEFAULT_PATH))
     arch = _arch_of(boot, name)
     try:
+        if not _is_host_root(options):
+            host.procs.limit_capabilities(CONFINED)
         machine = make_machine(options.engine, arch)
     except EngineError as error:
         raise StartError(str(error)) from None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from noah.host.api import Host
     from noah.vfs.place import Directory, Place
 
-NODES: Final = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"console", b"ptmx")
+NODES: Final = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"ptmx")
 LINKS: Final = {
     b"fd": b"/proc/self/fd",
     b"stdin": b"/proc/self/fd/0",

@@ -47,6 +47,7 @@ from noah.abi.fcntl import (
 )
 from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
+from noah.fs.confine import check_access, check_device, check_new_device
 from noah.fs.hostfile import make_file, open_host
 from noah.vfs.handle import Handle
 from noah.vfs.namespace import Walk
@@ -85,6 +86,8 @@ class HostTree:
     """A host directory to be mounted, once."""
 
     __slots__ = (
+        "confined",
+        "detached",
         "files",
         "handle",
         "hidden",
@@ -98,7 +101,7 @@ class HostTree:
         "type",
     )
 
-    def __init__(self, host: Host, path: bytes, *, trusted: bool = False) -> None:
+    def __init__(self, host: Host, path: bytes, *, trusted: bool = False, confined: bool = False) -> None:
         """ENOENT, ENOTDIR, EACCES as open(2)."""
         files = host.files
         self.host = host
@@ -106,6 +109,10 @@ class HostTree:
         self.handle = Handle(files, files.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY))
         self.host_path = (files.fd_path(self.handle.number) or path).rstrip(b"/")
         self.trusted = trusted
+        self.confined = confined
+        """The guest has a root of its own: see noah.fs.confine."""
+        self.detached = False
+        """Its files come from outside of the box: there is no way from them to others."""
         self.names_are_fixed = False
         """Set for a directory of which the guest is given just one file."""
         self.hidden: frozenset[int] = frozenset()
@@ -122,6 +129,19 @@ class HostTree:
     def host_name(self, path: bytes) -> bytes:
         """Host path of a guest path in this mount."""
         return self.host_path + (path if self.mount.path == b"/" else path[len(self.mount.path) :])
+
+    def holds(self, handle: Handle) -> bool:
+        """Whether a directory is in this tree now. One that was moved out of a bind while somebody was in it is not,
+        and going up from there does not meet the tree's root (path_connected() of Linux)."""
+        if self.detached:
+            return False
+        if not self.host_path:
+            return True
+        path = self.files.fd_path(handle.number)
+        if path is None or path == self.host_path or path.startswith(self.host_path + b"/"):
+            return True
+        self.host_path = (self.files.fd_path(self.handle.number) or self.host_path).rstrip(b"/")  # the tree has moved
+        return path == self.host_path or path.startswith(self.host_path + b"/")
 
     def hide(self, path: bytes) -> None:
         """A mount of the guest covers this host path, which is the root of a host file system."""
@@ -228,9 +248,11 @@ class HostDirectory(Directory):
 
     def up(self) -> Directory:
         files = self.tree.files
-        fd = files.openat(self.handle.number, b"..", O_PATH | O_DIRECTORY)
+        handle = Handle(files, files.openat(self.handle.number, b"..", O_PATH | O_DIRECTORY))
+        if not self.tree.holds(handle):
+            raise LinuxError(ENOENT)
         path = self.path[: self.path.rfind(b"/")] or b"/"
-        return HostDirectory(self.tree, Handle(files, fd), path)
+        return HostDirectory(self.tree, handle, path)
 
     def is_same(self, other: Directory) -> bool:
         if self is other:
@@ -282,6 +304,8 @@ class HostPlace(Place):
             flags = self._read_only(flags)
         if flags & O_TRUNC:
             self._check_idle(caller)
+        if self._tree.detached and not self._name and not flags & O_PATH:
+            check_access(self._tree.files, self._dirfd, flags)
         if self._name:
             nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
             fd = open_host(caller, self._dirfd, self._name, flags | nofollow, mode)
@@ -296,8 +320,11 @@ class HostPlace(Place):
         handle = Handle(self._tree.files, fd)
         stat = self._tree.files.fstat(fd)
         self._check(stat)
-        if flags & O_ACCMODE != O_RDONLY and not flags & O_PATH:
-            caller.check_not_running(stat)
+        if not flags & O_PATH:
+            if self._tree.confined:
+                check_device(stat)
+            if flags & O_ACCMODE != O_RDONLY:
+                caller.check_not_running(stat)
         return make_file(caller, self._tree, handle, self.path, flags, stat)
 
     def _check_idle(self, caller: Caller) -> None:
@@ -425,8 +452,11 @@ class HostPlace(Place):
         if kind != S_IFREG:
             raise LinuxError(EISDIR if kind == S_IFDIR else EINVAL)
         if self._name:
-            handle = Handle(files, files.openat(self._dirfd, self._name, O_WRONLY | O_NOFOLLOW))
+            # Who is quick could put a FIFO there in between.
+            handle = Handle(files, files.openat(self._dirfd, self._name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK))
         else:
+            if self._tree.detached:
+                check_access(files, self._dirfd, O_WRONLY)
             handle = Handle(files, files.reopen(self._dirfd, O_WRONLY))
         files.ftruncate(handle.number, length)
 
@@ -448,7 +478,10 @@ class HostPlace(Place):
         self._tree.files.mkdirat(self._dirfd, self._new_name(directory=True), mode)
 
     def mknod(self, mode: int, dev: int) -> None:
-        self._tree.files.mknodat(self._dirfd, self._new_name(), mode, dev)
+        name = self._new_name()
+        if self._tree.confined:
+            check_new_device(mode, dev)
+        self._tree.files.mknodat(self._dirfd, name, mode, dev)
 
     def symlink(self, target: bytes) -> None:
         self._tree.files.symlinkat(target, self._dirfd, self._new_name())

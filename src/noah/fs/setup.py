@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EEXIST, LinuxError
-from noah.abi.fcntl import AT_FDCWD
+from noah.abi.fcntl import AT_FDCWD, O_PATH
 from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.devfs import DevTree
 from noah.fs.hostfile import make_inherited
-from noah.fs.hostfs import HostTree
+from noah.fs.hostfs import HostDirectory, HostTree
 from noah.fs.procfs import ProcTree
+from noah.fs.virtual import EmptyTree
 from noah.vfs.fdtable import FdTable
 from noah.vfs.handle import Handle
 from noah.vfs.mounts import FileSystem, MountTable
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
     from noah.host.api import Host
     from noah.vfs.place import Directory
 
+_STANDARD: Final = 3
+
 Bind = tuple[bytes, bytes, bool]
 """-v HOST:GUEST[:ro]: host path, absolute guest path, read-only."""
+
+_MASKED: Final = (
+    *(b"firmware", b"fs/bpf", b"fs/pstore", b"kernel/config", b"kernel/debug", b"kernel/security", b"kernel/tracing"),
+    b"devices/virtual/powercap",
+)
+"""What is below /sys and shows more of the host than its hardware; container engines cover the same."""
 
 
 def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> MountTable:
@@ -32,8 +41,10 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> M
     ENOENT, ENOTDIR, EACCES as open(2).
     """
     is_host_root = not root.strip(b"/")
-    tree = HostTree(host, root, trusted=is_host_root and not binds)
-    mounts = MountTable(tree, HostTree(host, b"/"))
+    tree = HostTree(host, root, trusted=is_host_root and not binds, confined=not is_host_root)
+    anonymous = HostTree(host, b"/")
+    anonymous.detached = not is_host_root
+    mounts = MountTable(tree, anonymous)
     fs = FsContext(mounts)
     top = mounts.root.root
     mounts.add(top, b"proc", ProcTree(host))
@@ -42,30 +53,73 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> M
         mounts.add(top, b"dev", HostTree(host, b"/dev"))
     else:
         dev = mounts.add(top, b"dev", DevTree(host, HostTree(host, b"/dev"))).root
-        for under, name, path, read_only in (
-            (dev, b"pts", b"/dev/pts", False),
-            (dev, b"shm", b"/dev/shm", False),
-            (top, b"sys", b"/sys", True),
-        ):
-            try:
-                mounts.add(under, name, HostTree(host, path), read_only=read_only)
-            except LinuxError:
-                continue  # not on this host
+        try:
+            mounts.add(dev, b"pts", HostTree(host, b"/dev/pts"))
+        except LinuxError:
+            pass  # not on this host
+        _mount_shm(host, mounts, tree, dev)
+        _mount_sys(host, mounts, fs)
     for host_path, guest_path, read_only in binds:
         _bind(host, fs, host_path, guest_path, read_only=read_only)
     return mounts
+
+
+def _mount_shm(host: Host, mounts: MountTable, tree: HostTree, dev: Directory) -> None:
+    """/dev/shm is the directory of that name in the root: the host's own has files of other programs."""
+    at = mounts.root.root
+    try:
+        for name in (b"dev", b"shm"):
+            try:
+                at.place(name).mkdir(0o755)
+            except LinuxError as error:
+                if error.errno != EEXIST:
+                    raise
+            found = at.enter(name)
+            if not isinstance(found, HostDirectory):
+                return  # a link
+            at = found
+        try:
+            at.place(b"").chmod(0o1777)
+        except LinuxError:
+            pass  # somebody else's directory
+    except LinuxError:
+        return  # a root that may not be written to and has no such directory
+    mounts.add(dev, b"shm", HostTree(host, tree.host_path + b"/dev/shm", confined=True))
+
+
+def _mount_sys(host: Host, mounts: MountTable, fs: FsContext) -> None:
+    try:
+        top = mounts.add(mounts.root.root, b"sys", HostTree(host, b"/sys", confined=True), read_only=True).root
+    except LinuxError:
+        return  # not on this host
+    for path in _MASKED:
+        head, _, name = path.rpartition(b"/")
+        try:
+            under = Walk(fs, top, 0).resolve(head or b".", follow=True).directory()
+            if under.place(name).stat().mode & S_IFMT == S_IFDIR:
+                mounts.add(under, name, EmptyTree(host))
+        except LinuxError:
+            continue  # not on this host
 
 
 def _bind(host: Host, fs: FsContext, host_path: bytes, guest_path: bytes, *, read_only: bool) -> None:
     """Mount a host directory, or a single file of one."""
     under, name = _mount_point(fs, guest_path)
     if host.files.fstatat(AT_FDCWD, host_path).mode & S_IFMT == S_IFDIR:
-        fs.mounts.add(under, name, HostTree(host, host_path), read_only=read_only)
+        confined = fs.mounts.anonymous.detached
+        fs.mounts.add(under, name, HostTree(host, host_path, confined=confined), read_only=read_only)
         return
+    host_path = _real_path(host, host_path)
     directory, _, file = host_path.rpartition(b"/")
     tree = HostTree(host, directory or (b"/" if host_path.startswith(b"/") else b"."))
     tree.names_are_fixed = True
     fs.mounts.add(under, name, tree, read_only=read_only).file = file
+
+
+def _real_path(host: Host, path: bytes) -> bytes:
+    """Without symbolic links, which would be looked for in the guest's tree; as it is where the host cannot tell."""
+    handle = Handle(host.files, host.files.openat(AT_FDCWD, path, O_PATH))
+    return host.files.fd_path(handle.number) or path
 
 
 def _mount_point(fs: FsContext, path: bytes) -> tuple[Directory, bytes]:
@@ -91,11 +145,13 @@ def attach_process(mounts: MountTable, process: ProcessView, release: bytes, ver
 
 
 def make_fds(host: Host, mounts: MountTable, limit: int = 1024) -> FdTable:
-    """What Noah was started with (Host.inherited) is the first program's, under the same numbers."""
-    fds = FdTable(limit)
+    """What Noah was started with (Host.inherited) is the first program's, under the same numbers. A program with a root
+    of its own gets the standard ones only, as in a container."""
     tree = mounts.anonymous
+    count = _STANDARD if tree.detached else limit
+    fds = FdTable(limit)
     for fd in host.inherited:
-        if fd >= limit:
+        if fd >= count:
             continue
         kind = host.files.fstat(fd).mode & S_IFMT
         fds.replace(fd, make_inherited(tree, Handle(host.files, fd), host.files.get_flags(fd), kind))

@@ -38,17 +38,20 @@ from noah.abi.fcntl import (
     W_OK,
     X_OK,
 )
-from noah.abi.mount import ST_NODEV, ST_NOEXEC, ST_NOSUID, ST_VALID
+from noah.abi.mount import ST_NODEV, ST_NOEXEC, ST_NOSUID, ST_VALID, TMPFS_MAGIC
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
+from noah.abi.time import CLOCK_REALTIME
 from noah.host.values import Stat, Statfs
 from noah.vfs.file import OpenFile, Views
 from noah.vfs.place import Directory, Place
 
 if TYPE_CHECKING:
+    from noah.host.api import Host
     from noah.vfs.caller import Caller
     from noah.vfs.mounts import Mount
 
 _PAGE = 4096
+_EMPTY_DEVICE = 0x19
 
 
 class Node:
@@ -148,6 +151,17 @@ class VirtualTree:
         size = 64 if node.mode & S_IFMT == S_IFLNK else 0
         now = self.now()
         return Stat(self.device, node.ino, node.mode, links, node.uid, node.gid, 0, size, 1024, 0, now, now, now)
+
+
+class EmptyTree(VirtualTree):
+    """An empty directory that covers what the guest must not see."""
+
+    __slots__ = ()
+
+    def __init__(self, host: Host) -> None:
+        clock = host.clock
+        root = DirNode(lambda _: None, lambda: (), 1)
+        super().__init__(root, b"tmpfs", TMPFS_MAGIC, _EMPTY_DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
 
 
 class VirtualDirectory(Directory):

@@ -296,9 +296,14 @@ class Procs(Protocol):
     def set_child_subreaper(self, on: bool) -> None:
         """PR_SET_CHILD_SUBREAPER. EINVAL where the host has none."""
 
-    def set_fs_identity(self, uid: int, gid: int, groups: Sequence[int]) -> None:
-        """Touch files as this user from now on (setfsuid(2)), in the calling thread. Only a privileged host process on
-        a host that can does it; elsewhere files stay the host user's."""
+    def set_identity(self, uid: int, gid: int, groups: Sequence[int], capabilities: int) -> None:
+        """Touch files as this user from now on (setfsuid(2)), in the calling thread, and use no other capabilities than
+        these, as 1 << CAP_*. Only a privileged host process on a host that can does it; elsewhere files stay the host
+        user's."""
+
+    def limit_capabilities(self, kept: int) -> None:
+        """Give up all others for good (capabilities(7)), in the calling thread and what it starts. Does nothing where
+        the host has no such thing."""
 
     def set_name(self, name: bytes) -> None:
         """PR_SET_NAME: what the host's ps shows. Does nothing where the host has no such thing."""

@@ -300,9 +300,9 @@ class Task:
             self.where = KERNEL
 
     def apply_identity(self) -> None:
-        """Let the host check files against the guest's credentials, where it can: see Procs.set_fs_identity()."""
+        """Let the host check files against the guest's credentials, where it can: see Procs.set_identity()."""
         creds = self.creds
-        self.host.procs.set_fs_identity(creds.fsuid, creds.fsgid, creds.groups)
+        self.host.procs.set_identity(creds.fsuid, creds.fsgid, creds.groups, creds.effective)
 
     def check_not_running(self, stat: Stat) -> None:
         """See noah.vfs.caller.Caller.check_not_running()."""

@@ -258,9 +258,9 @@ def _set_ids(task: Task, file: OpenFile) -> bool:
             uid = stat.uid
         if stat.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
             gid = stat.gid
-    before = creds.fsuid, creds.fsgid
+    before = creds.fsuid, creds.fsgid, creds.effective
     secure = creds.execute(uid, gid)
-    if (creds.fsuid, creds.fsgid) != before:
+    if (creds.fsuid, creds.fsgid, creds.effective) != before:
         task.apply_identity()
     process.box.note_users(process.pid, creds)
     process.program = (stat.dev, stat.ino)

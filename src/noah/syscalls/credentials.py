@@ -294,6 +294,7 @@ def capset(task: Task, header: CapHeaderPtr, data: CapDataPtr) -> int:
     if inheritable & ~(creds.inheritable | creds.bounding) or permitted & ~creds.permitted or effective & ~permitted:
         raise LinuxError(EPERM)
     creds.set_capabilities(effective, permitted, inheritable)
+    task.apply_identity()
     return 0
 
 

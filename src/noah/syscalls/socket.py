@@ -240,17 +240,29 @@ def sendmsg(task: Task, sockfd: Fd, msg: MsghdrPtr, flags: MsgFlags) -> int:
     return _sendmsg(task, _socket(task, sockfd), msg, flags)
 
 
+def _tree_of(task: Task, path: bytes) -> HostTree:
+    """The innermost tree of host files that a host path is in: a file keeps what its mount forbids."""
+    mounts = task.fs.mounts
+    found: HostTree = mounts.anonymous
+    length = -1
+    for mount in mounts.all():
+        tree = mount.fs
+        if (
+            isinstance(tree, hostfs.HostTree)
+            and path.startswith(tree.host_path + b"/")
+            and len(tree.host_path) > length
+        ):
+            found, length = tree, len(tree.host_path)
+    return found
+
+
 def _adopt(task: Task, fd: int) -> OpenFile:
     """The file for a host descriptor that came from elsewhere."""
     files = task.host.files
     kind = files.fstat(fd).mode & S_IFMT
     if kind == S_IFSOCK:
         return make_socket(task, fd)
-    path = files.fd_path(fd) or b""
-    tree: HostTree = task.fs.mounts.anonymous
-    root = task.fs.mounts.root.fs
-    if isinstance(root, hostfs.HostTree) and path.startswith(root.host_path + b"/"):
-        tree = root
+    tree = _tree_of(task, files.fd_path(fd) or b"")
     return make_inherited(tree, Handle(files, fd), files.get_flags(fd), kind)
 
 

@@ -5,16 +5,34 @@ from __future__ import annotations
 from typing import Final
 
 from noah.abi.capability import (
+    CAP_AUDIT_CONTROL,
+    CAP_AUDIT_READ,
+    CAP_BLOCK_SUSPEND,
+    CAP_BPF,
+    CAP_CHECKPOINT_RESTORE,
     CAP_CHOWN,
     CAP_DAC_OVERRIDE,
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
     CAP_FSETID,
     CAP_FULL_SET,
+    CAP_IPC_OWNER,
     CAP_LINUX_IMMUTABLE,
+    CAP_MAC_ADMIN,
     CAP_MAC_OVERRIDE,
     CAP_MKNOD,
+    CAP_NET_ADMIN,
+    CAP_PERFMON,
     CAP_SYS_ADMIN,
+    CAP_SYS_BOOT,
+    CAP_SYS_MODULE,
+    CAP_SYS_PACCT,
+    CAP_SYS_PTRACE,
+    CAP_SYS_RAWIO,
+    CAP_SYS_TIME,
+    CAP_SYS_TTY_CONFIG,
+    CAP_SYSLOG,
+    CAP_WAKE_ALARM,
     SECBIT_KEEP_CAPS,
     SECBIT_NO_SETUID_FIXUP,
     SECBIT_NOROOT,
@@ -31,6 +49,33 @@ _FS_MASK: Final = (
     | 1 << CAP_MAC_OVERRIDE
 )
 """The capabilities that go with the file system's user id (CAP_FS_MASK)."""
+
+
+CONFINED: Final = CAP_FULL_SET & ~(
+    1 << CAP_SYS_ADMIN
+    | 1 << CAP_SYS_BOOT
+    | 1 << CAP_SYS_MODULE
+    | 1 << CAP_SYS_PTRACE
+    | 1 << CAP_SYS_RAWIO
+    | 1 << CAP_SYS_TIME
+    | 1 << CAP_SYS_PACCT
+    | 1 << CAP_SYS_TTY_CONFIG
+    | 1 << CAP_NET_ADMIN
+    | 1 << CAP_LINUX_IMMUTABLE
+    | 1 << CAP_DAC_READ_SEARCH
+    | 1 << CAP_IPC_OWNER
+    | 1 << CAP_AUDIT_CONTROL
+    | 1 << CAP_AUDIT_READ
+    | 1 << CAP_MAC_ADMIN
+    | 1 << CAP_MAC_OVERRIDE
+    | 1 << CAP_SYSLOG
+    | 1 << CAP_WAKE_ALARM
+    | 1 << CAP_BLOCK_SUSPEND
+    | 1 << CAP_PERFMON
+    | 1 << CAP_BPF
+    | 1 << CAP_CHECKPOINT_RESTORE
+)
+"""What root of a box with its own root keeps of the host's capabilities: nothing that is about the whole machine."""
 
 
 class Credentials:

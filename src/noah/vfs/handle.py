@@ -37,6 +37,7 @@ class HostTree(Protocol):
 
     files: Files
     mount: Mount
+    detached: bool
 
     def guest_path(self, handle: Handle, path: bytes) -> bytes:
         """Guest path of an open file: where the host says it is now, else `path`, under which it was opened."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from noah.abi import ioctl as cmd
-from noah.abi.errno import ENOTTY, LinuxError
+from noah.abi.errno import ENOTTY, EROFS, LinuxError
 from noah.abi.structs import FileCloneRange
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _SIZES: Final[dict[int, int]] = {
     cmd.SIOCGIFTXQLEN: _IFREQ,
     cmd.SIOCGIFMAP: _IFREQ,
 }
+_CHANGING: Final = (cmd.FS_IOC_SETFLAGS, cmd.FS_IOC_FSSETXATTR)  # a descriptor for reading is enough for these
 KNOWN: Final = frozenset(_SIZES) | {cmd.FICLONE, cmd.FICLONERANGE}
 """For the others ENOTTY is not Linux' answer, but Noah's."""
 
@@ -69,6 +70,8 @@ def host_ioctl(file: HostFile, caller: Caller, request: int, argument: int) -> i
         return ttys.ioctl_passthrough(
             file.fd, request, bytearray(FileCloneRange.struct.pack(_host_fd(caller, fd), *rest))
         )
+    if request in _CHANGING and file.tree.mount.read_only:
+        raise LinuxError(EROFS)
     length = _SIZES.get(request)
     if length is None:
         raise LinuxError(ENOTTY)

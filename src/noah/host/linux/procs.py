@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 assert not TYPE_CHECKING or sys.platform == "linux"
 
-from noah.abi import numbers, prctl, sched
+from noah.abi import capability, numbers, prctl, sched
 from noah.abi import signal as linux
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.host.errnos import TO_LINUX, from_host
@@ -29,6 +29,9 @@ _clone.argtypes = [ctypes.c_long] * 6
 _clone.restype = ctypes.c_long
 _RLIMIT: Final = struct.Struct("=QQ")
 _SYSINFO: Final = struct.Struct("=q9QH6xQQI4x")
+_CAPABILITIES: Final = struct.Struct("=6I")  # effective, permitted, inheritable of 32 each, twice
+_CAPABILITY_HEADER: Final = struct.pack("=Ii", capability.LINUX_CAPABILITY_VERSION_3, 0)
+_LOW: Final = (1 << 32) - 1
 assert (_QUEUED.size, _SIGINFO_CHILD.size, _SYSINFO.size) == (128, 128, 112)
 
 
@@ -140,15 +143,22 @@ class LinuxProcs(PosixProcs):
     def set_child_subreaper(self, on: bool) -> None:
         syscall("prctl", prctl.PR_SET_CHILD_SUBREAPER, int(on))
 
-    def set_fs_identity(self, uid: int, gid: int, groups: Sequence[int]) -> None:
+    def set_identity(self, uid: int, gid: int, groups: Sequence[int], capabilities: int) -> None:
         if os.geteuid():
             return
-        syscall("setfsuid", 0)  # setgroups(2) and setfsgid(2) ask for capabilities that come with it
+        permitted = _capabilities()
+        _set_capabilities(permitted, permitted)  # setgroups(2) and setfsgid(2) ask for some
+        syscall("setfsuid", 0)
         syscall("setgroups", len(groups), (ctypes.c_uint32 * len(groups))(*groups))
         syscall("setfsgid", gid)
         syscall("setfsuid", uid)
+        _set_capabilities(permitted & capabilities, permitted)
         # The kernel has made the process undumpable: its own /proc/self/fd would be closed to it.
         syscall("prctl", prctl.PR_SET_DUMPABLE, 1)
+
+    def limit_capabilities(self, kept: int) -> None:
+        permitted = _capabilities() & kept
+        _set_capabilities(permitted, permitted)
 
     def set_name(self, name: bytes) -> None:
         syscall("prctl", prctl.PR_SET_NAME, name)
@@ -167,3 +177,16 @@ class LinuxProcs(PosixProcs):
         old = sigprocmask(linux.SIG_UNBLOCK, 1 << sig - 1)
         os.kill(os.getpid(), sig)  # returns when this process has been continued
         sigprocmask(linux.SIG_SETMASK, old)
+
+
+def _capabilities() -> int:
+    """The calling thread's permitted ones."""
+    data = ctypes.create_string_buffer(_CAPABILITIES.size)
+    syscall("capget", _CAPABILITY_HEADER, data)
+    _, low, _, _, high, _ = _CAPABILITIES.unpack(data)
+    return int(low | high << 32)
+
+
+def _set_capabilities(effective: int, permitted: int) -> None:
+    low, high = (effective & _LOW, permitted & _LOW, 0), (effective >> 32, permitted >> 32, 0)
+    syscall("capset", _CAPABILITY_HEADER, _CAPABILITIES.pack(*low, *high))

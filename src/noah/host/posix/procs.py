@@ -236,7 +236,10 @@ class PosixProcs:
     def set_child_subreaper(self, on: bool) -> None:
         raise LinuxError(EINVAL, "no subreapers on this host")
 
-    def set_fs_identity(self, uid: int, gid: int, groups: Sequence[int]) -> None:
+    def set_identity(self, uid: int, gid: int, groups: Sequence[int], capabilities: int) -> None:
+        return
+
+    def limit_capabilities(self, kept: int) -> None:
         return
 
     def set_name(self, name: bytes) -> None:
