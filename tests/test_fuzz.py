@@ -7,7 +7,6 @@ so that a defect fails the test and harms nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -42,20 +41,6 @@ def folder() -> Iterator[Path]:
         yield found
 
 
-def fingerprint(top: Path) -> dict[str, str]:
-    """Describes everything below `top`, itself included: type, mode, owner, times and content."""
-    found: dict[str, str] = {}
-    for folder, folders, names in os.walk(top):
-        for path in [Path(folder), *(Path(folder, name) for name in folders + names)]:
-            status = path.lstat()
-            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-            found[str(path)] = (
-                f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {status.st_mtime_ns} {status.st_ctime_ns} "
-                f"{hashlib.sha256(content).hexdigest()} {sorted(os.listxattr(path, follow_symlinks=False))}"
-            )
-    return found
-
-
 def fuzz(noah: str, folder: Path, engine: str, host: str, seed: int, calls: int, timeout: float) -> None:
     """Runs the fuzzer in a root of its own and checks what it says and what it left behind."""
     root, canary, state = folder / "root", folder / "canary", folder / "state"
@@ -69,7 +54,7 @@ def fuzz(noah: str, folder: Path, engine: str, host: str, seed: int, calls: int,
     (canary / "folder/inner").write_text("untouched too\n")
     (canary / "link").symlink_to("file")
     shutil.copy(build.build(SOURCE, "static"), root / "fuzz")
-    before = fingerprint(canary)
+    before = contain.fingerprint(canary)
 
     command = [noah, "run", "--engine", engine, "--host", host, "--root", str(root), "-w", "/tmp", "--", "/fuzz"]
     command = contain.contained(folder, [*command, str(seed), str(calls), str(canary)])
@@ -92,7 +77,7 @@ def fuzz(noah: str, folder: Path, engine: str, host: str, seed: int, calls: int,
     assert status == 0, f"containing failed, {story}"
     result = json.loads((folder / "result.json").read_text())
     assert not result["devices"], f"the host's devices were changed: {result['devices']}, {story}"
-    assert fingerprint(canary) == before, f"files outside of the root were touched, {story}"
+    assert contain.fingerprint(canary) == before, f"files outside of the root were touched, {story}"
     known = {"canary", "errors", "output", "result.json", "root", "state"}
     assert {path.name for path in folder.iterdir()} == known, story
     assert not bugs.exists(), f"{bugs.read_text(errors='backslashreplace')[-5000:]}, {story}"

@@ -8,6 +8,7 @@ What it did is left in FOLDER/result.json.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -75,6 +76,20 @@ def prepare(folder: Path) -> None:
     dev.rmdir()
     for place in ("/", "/sys", "/tmp", "/root", "/etc", "/dev/../usr"):
         assert os.statvfs(place).f_flag & os.ST_RDONLY, f"{place} can be written to"
+
+
+def fingerprint(top: Path) -> dict[str, str]:
+    """Describes everything below `top`, itself included: type, mode, owner, times and content."""
+    found: dict[str, str] = {}
+    for folder, folders, names in os.walk(top):
+        for path in [Path(folder), *(Path(folder, name) for name in folders + names)]:
+            status = path.lstat()
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            found[str(path)] = (
+                f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {status.st_mtime_ns} {status.st_ctime_ns} "
+                f"{hashlib.sha256(content).hexdigest()} {sorted(os.listxattr(path, follow_symlinks=False))}"
+            )
+    return found
 
 
 def devices() -> dict[str, str]:

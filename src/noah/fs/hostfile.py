@@ -157,6 +157,8 @@ class DirectoryFile(HostFile):
         entries = caller.host.dirs.scan(self.fd)
         if len(entries) == 2 and not self.files.fstat(self.fd).nlink:
             raise LinuxError(ENOENT)  # it was removed
+        handle = self._own()
+        entries = [entry for entry in entries if self.tree.shows(handle, entry[0])]
         below = caller.fs.mounts.below(self.path) if caller.fs.mounts.leads_to_mount(self._path) else ()
         if below or self._path == b"/":
             names = {name for name, _, _ in entries}

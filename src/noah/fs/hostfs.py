@@ -54,6 +54,7 @@ from noah.vfs.namespace import Walk
 from noah.vfs.place import Directory, Place, Times, join
 
 if TYPE_CHECKING:
+    from noah.fs.terminals import Terminals
     from noah.host.api import Host
     from noah.host.values import Stat, Statfs, Statx
     from noah.vfs.caller import Caller
@@ -97,6 +98,7 @@ class HostTree:
         "mount",
         "names_are_fixed",
         "source",
+        "terminals",
         "trusted",
         "type",
     )
@@ -113,6 +115,8 @@ class HostTree:
         """The guest has a root of its own: see noah.fs.confine."""
         self.detached = False
         """Its files come from outside of the box: there is no way from them to others."""
+        self.terminals: Terminals | None = None
+        """Set for device nodes of which the guest is to see its own."""
         self.names_are_fixed = False
         """Set for a directory of which the guest is given just one file."""
         self.hidden: frozenset[int] = frozenset()
@@ -129,6 +133,10 @@ class HostTree:
     def host_name(self, path: bytes) -> bytes:
         """Host path of a guest path in this mount."""
         return self.host_path + (path if self.mount.path == b"/" else path[len(self.mount.path) :])
+
+    def shows(self, handle: Handle, name: bytes) -> bool:
+        """Whether a name is listed in that directory."""
+        return self.terminals is None or self.terminals.shows(handle.number, name)
 
     def holds(self, handle: Handle) -> bool:
         """Whether a directory is in this tree now. One that was moved out of a bind while somebody was in it is not,
@@ -275,6 +283,9 @@ class HostDirectory(Directory):
         return path
 
     def place(self, name: bytes, *, slash: bool = False) -> Place:
+        terminals = self.tree.terminals
+        if terminals is not None and not terminals.shows(self.handle.number, name):
+            name += b" of the host"  # a name that is not there
         return HostPlace(self.tree, self.handle, self.path, name, slash=slash)
 
 
@@ -321,6 +332,8 @@ class HostPlace(Place):
         stat = self._tree.files.fstat(fd)
         self._check(stat)
         if not flags & O_PATH:
+            if self._tree.terminals is not None:
+                self._tree.terminals.opened(fd)
             if self._tree.confined:
                 check_device(stat)
             if flags & O_ACCMODE != O_RDONLY:
@@ -433,10 +446,14 @@ class HostPlace(Place):
     def chmod(self, mode: int) -> None:
         self._check_writable()
         self._tree.files.fchmodat(self._dirfd, self._name, mode, self._flags)
+        if self._tree.terminals is not None:
+            self._tree.terminals.keep(self.stat())
 
     def chown(self, uid: int, gid: int) -> None:
         self._check_writable()
         self._tree.files.fchownat(self._dirfd, self._name, uid, gid, self._flags)
+        if self._tree.terminals is not None:
+            self._tree.terminals.keep(self.stat())
 
     def utimens(self, times: Times) -> None:
         self._check_writable()

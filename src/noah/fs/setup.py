@@ -12,6 +12,7 @@ from noah.fs.devfs import DevTree
 from noah.fs.hostfile import make_inherited
 from noah.fs.hostfs import HostDirectory, HostTree
 from noah.fs.procfs import ProcTree
+from noah.fs.terminals import Terminals
 from noah.fs.virtual import EmptyTree
 from noah.vfs.fdtable import FdTable
 from noah.vfs.handle import Handle
@@ -52,11 +53,18 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> M
         tree.hide(b"/proc")
         mounts.add(top, b"dev", HostTree(host, b"/dev"))
     else:
-        dev = mounts.add(top, b"dev", DevTree(host, HostTree(host, b"/dev"))).root
+        terminals = Terminals(host)
+        nodes = HostTree(host, b"/dev")
+        nodes.terminals = terminals
+        dev = mounts.add(top, b"dev", DevTree(host, nodes)).root
         try:
-            mounts.add(dev, b"pts", HostTree(host, b"/dev/pts"))
+            pts = HostTree(host, b"/dev/pts")
+            pts.terminals = terminals
+            mounts.add(dev, b"pts", pts)
         except LinuxError:
             pass  # not on this host
+        for fd in host.inherited[:_STANDARD]:
+            terminals.keep(host.files.fstat(fd))
         _mount_shm(host, mounts, tree, dev)
         _mount_sys(host, mounts, fs)
     for host_path, guest_path, read_only in binds:

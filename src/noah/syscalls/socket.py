@@ -249,7 +249,7 @@ def _tree_of(task: Task, path: bytes) -> HostTree:
         tree = mount.fs
         if (
             isinstance(tree, hostfs.HostTree)
-            and path.startswith(tree.host_path + b"/")
+            and (path + b"/").startswith(tree.host_path + b"/")
             and len(tree.host_path) > length
         ):
             found, length = tree, len(tree.host_path)

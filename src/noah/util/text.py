@@ -8,4 +8,4 @@ def printable(data: bytes) -> str:
     text = data.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -47,6 +47,9 @@ class HostTree(Protocol):
 
     def directory_of(self, handle: Handle, path: bytes) -> Directory: ...
 
+    def shows(self, handle: Handle, name: bytes) -> bool:
+        """Whether a name is listed in that directory."""
+
 
 class HostFile(OpenFile):
     """Any file on a host descriptor; by itself: what O_PATH gives."""
