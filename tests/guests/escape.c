@@ -329,6 +329,9 @@ static void devices(void) {
     verdict("device nodes", escaped);
     escaped = chmod("/dev/null", 0600) == 0 || chown("/dev/null", 1, 1) == 0 || unlink("/dev/null") == 0;
     escaped |= rename("/dev/null", "/dev/x") == 0 || mknod("/dev/y", S_IFCHR, makedev(1, 3)) == 0;
+    escaped |= chmod("/dev/pts", 0700) == 0 || chmod("/dev/pts/ptmx", 0) == 0 || chown("/dev/pts", 1, 1) == 0;
+    escaped |= fchmod(0, 0600) == 0 || fchown(0, 1, 1) == 0 || chmod("/proc/self/fd/0", 0) == 0; /* the host's /dev/null */
+    escaped |= futimens(0, NULL) == 0 || utimensat(AT_FDCWD, "/dev/pts", NULL, 0) == 0;
     verdict("changing /dev", escaped);
     verdict("files of the host in /dev/shm", leaks(AT_FDCWD, "/dev/shm/noah-test-secret"));
     int fd = open(format("/dev/pts/%d", terminal), O_RDWR | O_NOCTTY | O_NONBLOCK);
@@ -337,6 +340,8 @@ static void devices(void) {
     NEED(unlockpt(master));
     int slave = NEED(open(ptsname(master), O_RDWR | O_NOCTTY)); /* the guest's own are to work */
     char key = 'x', shift[2] = {3, 0};
+    escaped = fchmod(slave, 0600) || close(NEED(open(ptsname(master), O_RDWR | O_NOCTTY)));
+    verdict("a terminal of its own after it was changed", escaped);
     escaped = ioctl(slave, TIOCSTI, &key) == 0 || ioctl(slave, TIOCLINUX, shift) == 0 || ioctl(slave, TIOCCONS, 0) == 0;
     verdict("typing into a terminal", escaped);
     escaped = false;

@@ -20,6 +20,7 @@ from noah.abi.errno import (
     ENOENT,
     ENOSYS,
     ENOTDIR,
+    EPERM,
     EROFS,
     EXDEV,
     LinuxError,
@@ -47,7 +48,7 @@ from noah.abi.fcntl import (
 )
 from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from noah.fs.confine import check_access, check_device, check_new_device
+from noah.fs.confine import ancestors, check_access, check_change, check_device, check_new_device
 from noah.fs.hostfile import make_file, open_host
 from noah.vfs.handle import Handle
 from noah.vfs.namespace import Walk
@@ -134,6 +135,10 @@ class HostTree:
         """Host path of a guest path in this mount."""
         return self.host_path + (path if self.mount.path == b"/" else path[len(self.mount.path) :])
 
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of its root."""
+        return self.files.fstat(self.handle.number)[:2]
+
     def shows(self, handle: Handle, name: bytes) -> bool:
         """Whether a name is listed in that directory."""
         return self.terminals is None or self.terminals.shows(handle.number, name)
@@ -146,7 +151,9 @@ class HostTree:
         if not self.host_path:
             return True
         path = self.files.fd_path(handle.number)
-        if path is None or path == self.host_path or path.startswith(self.host_path + b"/"):
+        if path is None:
+            return self.identity() in ancestors(self.files, handle.number)
+        if path == self.host_path or path.startswith(self.host_path + b"/"):
             return True
         self.host_path = (self.files.fd_path(self.handle.number) or self.host_path).rstrip(b"/")  # the tree has moved
         return path == self.host_path or path.startswith(self.host_path + b"/")
@@ -442,6 +449,12 @@ class HostPlace(Place):
     def _check_writable(self) -> None:
         if self.mount.read_only:
             raise LinuxError(EROFS)
+        tree = self._tree
+        if tree.terminals is None or (tree.detached and self._name) or tree.terminals.owns(self.stat()):
+            return
+        if not tree.detached:
+            raise LinuxError(EPERM, "a device of the host")
+        check_change(tree.files, self._dirfd)
 
     def chmod(self, mode: int) -> None:
         self._check_writable()
@@ -460,7 +473,8 @@ class HostPlace(Place):
         self._tree.files.utimensat(self._dirfd, self._name, times, self._flags)
 
     def truncate(self, length: int) -> None:
-        self._check_writable()
+        if self.mount.read_only:
+            raise LinuxError(EROFS)
         files = self._tree.files
         if not self._flags:
             files.truncateat(self._dirfd, self._name, length)

@@ -55,7 +55,7 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> M
     else:
         terminals = Terminals(host)
         nodes = HostTree(host, b"/dev")
-        nodes.terminals = terminals
+        nodes.terminals = anonymous.terminals = terminals
         dev = mounts.add(top, b"dev", DevTree(host, nodes)).root
         try:
             pts = HostTree(host, b"/dev/pts")

@@ -42,6 +42,11 @@ class Terminals:
         if 0 <= number < _MOST:
             self._ctimes[number] = stat.ctime
 
+    def owns(self, stat: Stat) -> bool:
+        """Whether it is a slave of the box."""
+        number = _number(stat)
+        return 0 <= number < _MOST and self._ctimes[number] == stat.ctime
+
     def shows(self, dirfd: int, name: bytes) -> bool:
         """Whether the box may see that name of /dev/pts."""
         if not name.isdigit():
@@ -50,8 +55,7 @@ class Terminals:
             stat = self._host.files.fstatat(dirfd, name, AT_SYMLINK_NOFOLLOW)
         except LinuxError:
             return True  # there is nothing to be seen
-        number = _number(stat)
-        return 0 <= number < _MOST and self._ctimes[number] == stat.ctime
+        return _number(stat) < 0 or self.owns(stat)
 
 
 def _number(stat: Stat) -> int:

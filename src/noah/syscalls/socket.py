@@ -60,7 +60,7 @@ from noah.abi.sockstructs import Msghdr
 from noah.abi.stat import S_IFMT, S_IFSOCK
 from noah.abi.structs import Timespec
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
-from noah.fs import hostfs
+from noah.fs.adopt import tree_of
 from noah.fs.hostfile import make_inherited
 from noah.kernel.task import Task
 from noah.net import control
@@ -69,7 +69,7 @@ from noah.net.unix import guest_address, new_address, path_of, peer_address
 from noah.syscalls.paths import check_flags, file_of
 from noah.syscalls.registry import syscall
 from noah.vfs.file import OpenFile
-from noah.vfs.handle import Handle, HostTree
+from noah.vfs.handle import Handle
 
 _ADDRESS_MAX: Final = 128  # sizeof(struct sockaddr_storage)
 _OPTION_MAX: Final = 1 << 16
@@ -240,29 +240,13 @@ def sendmsg(task: Task, sockfd: Fd, msg: MsghdrPtr, flags: MsgFlags) -> int:
     return _sendmsg(task, _socket(task, sockfd), msg, flags)
 
 
-def _tree_of(task: Task, path: bytes) -> HostTree:
-    """The innermost tree of host files that a host path is in: a file keeps what its mount forbids."""
-    mounts = task.fs.mounts
-    found: HostTree = mounts.anonymous
-    length = -1
-    for mount in mounts.all():
-        tree = mount.fs
-        if (
-            isinstance(tree, hostfs.HostTree)
-            and (path + b"/").startswith(tree.host_path + b"/")
-            and len(tree.host_path) > length
-        ):
-            found, length = tree, len(tree.host_path)
-    return found
-
-
 def _adopt(task: Task, fd: int) -> OpenFile:
     """The file for a host descriptor that came from elsewhere."""
     files = task.host.files
     kind = files.fstat(fd).mode & S_IFMT
     if kind == S_IFSOCK:
         return make_socket(task, fd)
-    tree = _tree_of(task, files.fd_path(fd) or b"")
+    tree = tree_of(task.fs.mounts, fd, kind)
     return make_inherited(tree, Handle(files, fd), files.get_flags(fd), kind)
 
 

@@ -119,7 +119,8 @@ def _access(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
     if flags & AT_EACCESS or (creds.uid, creds.gid) == (creds.fsuid, creds.fsgid):
         place_at(task, dirfd, path, flags).access(task, mode, AT_EACCESS)
         return 0
-    task.host.procs.set_fs_identity(creds.uid, creds.gid, creds.groups)  # for the way to the file as well
+    # For the way to the file as well.
+    task.host.procs.set_identity(creds.uid, creds.gid, creds.groups, creds.permitted if creds.uid == 0 else 0)
     try:
         place_at(task, dirfd, path, flags).access(task, mode, AT_EACCESS)
     finally:
