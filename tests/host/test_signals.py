@@ -170,6 +170,20 @@ def test_pending_does_not_take_a_signal_away_from_poll(host: Host, in_child: InC
     assert in_child(body) == 0
 
 
+def test_what_is_pending_when_a_poll_begins_keeps_its_sender(host: Host, in_child: InChild) -> None:
+    """By the sender Noah knows its own kicks of a thread: without it they would end the guest."""
+
+    def body() -> None:
+        host.signals.block_all()
+        signal.pthread_kill(threading.get_ident(), 63)
+        assert host.poller.poll([], 1000 * MS) == ([], True)
+        (info,) = host.signals.collect()
+        assert (info.signo, info.pid) == (63, os.getpid())
+        assert host.poller.poll([], 1 * MS) == ([], False)
+
+    assert in_child(body) == 0
+
+
 def test_poll_without_signals_is_not_ended_by_one(host: Host, in_child: InChild) -> None:
     def body() -> None:
         host.signals.block_all()

@@ -34,7 +34,6 @@ from noah.abi.signal import (
     SA_RESETHAND,
     SA_RESTART,
     SI_KERNEL,
-    SI_TKILL,
     SI_USER,
     SIG_DFL,
     SIG_IGN,
@@ -305,7 +304,7 @@ class SignalState:
             process.threads.wake_waiters()
         for info in found:
             signo = info.signo
-            if signo == _KICK_SIGNAL and info.code == SI_TKILL and info.pid == process.pid:
+            if signo == _KICK_SIGNAL and info.pid == process.pid:  # what a guest sends to itself never gets to the host
                 continue
             if signo == SIGALRM and (info.code == SI_KERNEL or (not info.pid and timers.is_due())):
                 continue  # the host timer behind all timers of the guest; some hosts do not tell the code

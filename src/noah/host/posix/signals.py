@@ -46,7 +46,7 @@ def inherited_ignored() -> int:
 class PosixSignals:
     """See noah.host.api.Signals. SIGPIPE is ignored at all times: one that another process sends is lost."""
 
-    __slots__ = ("_handled", "_pipe", "_set", "inherited_blocked", "inherited_ignored", "taken")
+    __slots__ = ("_handled", "_kept", "_pipe", "_set", "inherited_blocked", "inherited_ignored", "taken")
 
     def __init__(self) -> None:
         self.inherited_blocked = 0
@@ -55,6 +55,7 @@ class PosixSignals:
         self._set = ctypes.create_string_buffer(_SIGSET_SIZE)
         LIBC.sigemptyset(self._set)
         self._pipe = (-1, -1)
+        self._kept: list[Siginfo] = []
         self.taken: list[int] = []
         """Host signals that pending() found in the pipe, still to be collected."""
 
@@ -71,27 +72,27 @@ class PosixSignals:
         self.after_fork()
 
     def collect(self) -> list[Siginfo]:
-        found = [Siginfo(linux_signal(number)) for number in self._drain()]
+        self.keep()
+        found, self._kept = self._kept, []
+        return [*(Siginfo(linux_signal(number)) for number in self._drain()), *found]
+
+    def keep(self) -> bool:
+        """Take what is pending, with its siginfo, for collect(). Whether that has something."""
+        kept = self._kept
         if sys.platform == "darwin":
             while ready := [n for n in signal.sigpending() if n in self._handled]:
-                found.append(Siginfo(linux_signal(signal.sigwait([ready[0]]))))
+                kept.append(Siginfo(linux_signal(signal.sigwait([ready[0]]))))
         else:
             while (info := signal.sigtimedwait(self._handled, 0)) is not None:
-                found.append(
-                    Siginfo(
-                        linux_signal(info.si_signo),
-                        0,
-                        info.si_code,
-                        info.si_pid,
-                        info.si_uid,
-                        info.si_status if info.si_signo == signal.SIGCHLD else 0,
-                    )
-                )
-        return found
+                status = info.si_status if info.si_signo == signal.SIGCHLD else 0
+                number = linux_signal(info.si_signo)
+                kept.append(Siginfo(number, 0, info.si_code, info.si_pid, info.si_uid, status))
+        return bool(kept or self.taken)
 
     def pending(self) -> int:
         self.taken = self._drain()
-        return linux_mask([*(n for n in signal.sigpending() if n in self._handled), *self.taken])
+        kept = sum({1 << info.signo - 1 for info in self._kept})
+        return kept | linux_mask([*(n for n in signal.sigpending() if n in self._handled), *self.taken])
 
     @property
     def wakeup_fd(self) -> int:
@@ -102,7 +103,7 @@ class PosixSignals:
         for fd in self._pipe:
             if fd >= 0:
                 os.close(fd)
-        self.taken = []
+        self._kept, self.taken = [], []
         try:
             self._pipe = os.pipe()
         except OSError as error:
@@ -157,12 +158,14 @@ class PosixPoller:
             return self._answer(fds, _wait(poll, timeout_ns)), False
         wakeup = self._signals.wakeup_fd
         poll.register(wakeup, select.POLLIN)
+        # What is pending keeps its siginfo: it tells an engine's kick from the same signal of another process.
+        pending = self._signals.keep()
         self._signals.unblock()
         try:
-            found = _wait(poll, 0 if self._signals.taken else timeout_ns)
+            found = _wait(poll, 0 if pending else timeout_ns)
         finally:
             self._signals.block()
-        return self._answer(fds, found), wakeup in found or bool(self._signals.taken)
+        return self._answer(fds, found), pending or wakeup in found
 
     def _answer(self, fds: Sequence[tuple[int, int]], found: dict[int, int]) -> list[tuple[int, int]]:
         always = linux_poll.POLLERR | linux_poll.POLLHUP | linux_poll.POLLNVAL
