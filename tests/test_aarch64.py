@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -143,4 +144,6 @@ def test_shell(shell: str) -> None:
     assert own.status == 0, own.stderr
     other = run(in_noah("-w", "/", "--", *command), cwd="/", timeout=300)
     assert other.stdout.decode() == own.stdout.decode()
-    assert (other.status, other.stderr, other.orphans) == (0, own.stderr, 0)
+    assert (other.status, other.orphans) == (0, 0)
+    pid = re.compile(rb" \d+ ")  # what bash says of a program that died of a signal
+    assert pid.sub(b" PID ", other.stderr) == pid.sub(b" PID ", own.stderr)
