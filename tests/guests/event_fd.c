@@ -1,9 +1,11 @@
 /* Files that tell of events: eventfd(2), timerfd_create(2), signalfd(2). */
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
@@ -105,8 +107,9 @@ CASE(counter_blocks) {
     int64_t start = now_ns(CLOCK_MONOTONIC);
     uint64_t value = 5;
     long n = write(fd, &value, 8);
-    BOOL("waited", now_ns(CLOCK_MONOTONIC) - start > 50000000);
+    start = now_ns(CLOCK_MONOTONIC) - start;
     reap("child", child);
+    BOOL("waited", start > 50000000);
     say("wrote %ld", n);
     take("then", fd);
     NEED(fcntl(fd, F_SETFL, O_NONBLOCK));
@@ -123,6 +126,41 @@ CASE(counter_interrupted) {
     ualarm(50000, 0);
     take("interrupted", fd);
     say("handler ran %d", signals);
+}
+
+CASE(sent_to_another_process) {
+    int pair[2], flags;
+    char space[CMSG_SPACE(3 * sizeof(int))] = {0}, one = 'x';
+    struct iovec part = {&one, 1};
+    NEED(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    int files[3] = {NEED(eventfd(3, EFD_NONBLOCK)), NEED(timerfd_create(CLOCK_MONOTONIC, 0)), NEED(epoll_create1(0))};
+    IN_CHILD("flags are shared") NEED(fcntl(files[1], F_SETFL, O_NONBLOCK));
+    CHECK("nonblocking by the child", fcntl(files[1], F_GETFL));
+    IN_CHILD("sender") {
+        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(sizeof files);
+        memcpy(CMSG_DATA(head), files, sizeof files);
+        NEED(sendmsg(pair[0], &message, 0));
+    }
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    NEED(recvmsg(pair[1], &message, 0));
+    int got[3];
+    memcpy(got, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof got);
+    flags = NEED(fcntl(got[0], F_GETFL));
+    say("flags %o", flags);
+    take("received", got[0]);
+    take("the same", files[0]);
+    add("added", files[0], 4);
+    take("added", got[0]);
+    struct itimerspec now;
+    CHECK("timer", timerfd_gettime(got[1], &now));
+    struct epoll_event event = {.events = EPOLLIN};
+    CHECK("set", epoll_ctl(got[2], EPOLL_CTL_ADD, got[0], &event));
+    add("added", files[0], 4);
+    CHECK("wait", epoll_wait(files[2], &event, 1, 0));
 }
 
 /* ---- timers ------------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EAGAIN, LinuxError
-from noah.abi.fcntl import O_NONBLOCK, SETFL_MASK
+from noah.abi.fcntl import O_APPEND, O_NONBLOCK, SETFL_MASK
 from noah.abi.poll import POLLIN
 from noah.host.values import Stat
 from noah.vfs.file import OpenFile
@@ -51,17 +51,19 @@ def fill(views: Views, data: bytes) -> int:
 
 
 class AnonymousFile(HostFile):
-    """The host's descriptor is O_NONBLOCK at all times, so that no call on it can wait; the guest's word is in `flags`.
+    """The host's descriptor is O_NONBLOCK at all times, so that no call on it can wait.
 
-    A descriptor that two processes share after fork(2) keeps a word for each.
+    What the guest wants is O_APPEND there, which means nothing to such a file: so all processes that share it see it.
     """
 
     __slots__ = ()
 
-    def __init__(self, caller: Caller, fd: int, kind: bytes, flags: int) -> None:
-        """fd: the host's, owned from now on; kind: as /proc/self/fd shows it."""
+    def __init__(self, caller: Caller, fd: int, kind: bytes, flags: int | None) -> None:
+        """fd: the host's, owned from now on; kind: as /proc/self/fd shows it; flags None: as they are."""
         tree = caller.fs.mounts.anonymous
-        super().__init__(tree, Handle(tree.files, fd), b"anon_inode:" + kind, flags)
+        super().__init__(tree, Handle(tree.files, fd), b"anon_inode:" + kind, flags or tree.files.get_flags(fd))
+        if flags is not None and flags & O_NONBLOCK:
+            self.set_flags(O_NONBLOCK)
 
     def read(self, caller: Caller, views: Views) -> int:
         self.check_readable()
@@ -69,7 +71,7 @@ class AnonymousFile(HostFile):
             try:
                 return self._read_now(views)
             except LinuxError as error:
-                if error.errno != EAGAIN or self.flags & O_NONBLOCK:
+                if error.errno != EAGAIN or self.is_nonblocking():
                     raise
             caller.wait(((self.fd, POLLIN),))
 
@@ -83,8 +85,12 @@ class AnonymousFile(HostFile):
         """noop_llseek()."""
         return 0
 
+    def is_nonblocking(self) -> bool:
+        return bool(self.files.get_flags(self.fd) & O_APPEND)
+
     def get_flags(self) -> int:
-        return self.flags
+        flags = self.files.get_flags(self.fd)
+        return flags & ~(O_NONBLOCK | O_APPEND) | (O_NONBLOCK if flags & O_APPEND else 0)
 
     def set_flags(self, flags: int) -> None:
-        self.flags = self.flags & ~SETFL_MASK | flags
+        self.files.set_flags(self.fd, flags & ~O_APPEND | O_NONBLOCK | (O_APPEND if flags & O_NONBLOCK else 0))

@@ -8,7 +8,7 @@ from noah.abi.errno import EINVAL, ENOENT, EPERM, LinuxError
 from noah.abi.fcntl import O_RDWR
 from noah.abi.poll import EPOLL_CTL_ADD, EPOLL_CTL_DEL, POLLIN
 from noah.fs.anonymous import AnonymousFile
-from noah.fs.pollset import PollSet
+from noah.fs.pollset import KIND, PollSet
 from noah.vfs.handle import Handle
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ class EpollFile(AnonymousFile):
 
     __slots__ = ("_entries", "_events")
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, fd: int, flags: int | None = None) -> None:
         self._events = caller.host.events
         self._entries: dict[tuple[int, OpenFile], Handle | None] = {}
-        super().__init__(caller, self._events.epoll_create(), b"[eventpoll]", O_RDWR)
+        super().__init__(caller, fd, KIND, flags)
 
     def close(self) -> None:
         for _, file in self._entries:
@@ -78,4 +78,6 @@ class EpollFile(AnonymousFile):
 
 
 def make_epoll(caller: Caller) -> EpollFile | PollSet:
-    return EpollFile(caller) if caller.host.caps.events else PollSet(caller)
+    if not caller.host.caps.events:
+        return PollSet(caller)
+    return EpollFile(caller, caller.host.events.epoll_create(), O_RDWR)

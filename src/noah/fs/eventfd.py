@@ -29,6 +29,9 @@ class EventFile(AnonymousFile):
 
     __slots__ = ()
 
+    def __init__(self, caller: Caller, fd: int, flags: int | None = None) -> None:
+        super().__init__(caller, fd, KIND, flags)
+
     def write(self, caller: Caller, views: Views) -> int:
         data = b"".join(views)
         if len(data) != _U64.size:  # before v6.7 it might be longer
@@ -38,7 +41,7 @@ class EventFile(AnonymousFile):
                 self._write_now(data)
                 return _U64.size
             except LinuxError as error:
-                if error.errno != EAGAIN or self.flags & O_NONBLOCK:
+                if error.errno != EAGAIN or self.is_nonblocking():
                     raise
             caller.wait(((self.fd, POLLOUT),))
             # There may be room for less than what is to be added, of which no host tells more than that.
@@ -58,7 +61,7 @@ class EventPair(EventFile):
 
     def __init__(self, caller: Caller, value: int, flags: int, *, semaphore: bool) -> None:
         here, there = caller.host.sockets.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK)
-        super().__init__(caller, here, KIND, flags)
+        super().__init__(caller, here, flags)
         self._other = Handle(self.files, there)
         self._semaphore = semaphore
         self._add(value)
@@ -101,4 +104,4 @@ def make_eventfd(caller: Caller, value: int, *, semaphore: bool, nonblock: bool)
     flags = O_RDWR | (O_NONBLOCK if nonblock else 0)
     if not caller.host.caps.events:
         return EventPair(caller, value, flags, semaphore=semaphore)
-    return EventFile(caller, caller.host.events.eventfd(value, semaphore=semaphore), KIND, flags)
+    return EventFile(caller, caller.host.events.eventfd(value, semaphore=semaphore), flags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from noah.abi.fcntl import O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY
 from noah.abi.inotify import IN_DONT_FOLLOW
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from noah.vfs.place import Place
 
 
+KIND: Final = b"inotify"
+
+
 class InotifyFile(AnonymousFile):
     """An inotify descriptor of the host. Watch descriptors are the host's, too."""
 
     __slots__ = ("_events", "_stand_ins")
 
-    def __init__(self, caller: Caller, *, nonblock: bool) -> None:
+    def __init__(self, caller: Caller, fd: int, flags: int | None = None) -> None:
         self._events = caller.host.events
         self._stand_ins: list[Handle] = []
-        super().__init__(caller, self._events.inotify_init(), b"inotify", O_RDONLY | (O_NONBLOCK if nonblock else 0))
+        super().__init__(caller, fd, KIND, flags)
 
     def add_watch(self, caller: Caller, place: Place, mask: int) -> int:
         """inotify_add_watch(2): the watch descriptor. Files that Noah makes up never have news."""
@@ -46,3 +49,7 @@ class InotifyFile(AnonymousFile):
             caller.mem.write_u32(argument, self.files.ioctl_fionread(self.fd))
             return 0
         return super().ioctl(caller, request, argument)
+
+
+def make_inotify(caller: Caller, *, nonblock: bool) -> InotifyFile:
+    return InotifyFile(caller, caller.host.events.inotify_init(), O_RDONLY | (O_NONBLOCK if nonblock else 0))

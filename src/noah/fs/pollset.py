@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile
 
+KIND: Final = b"[eventpoll]"
 _PRIVATE: Final = EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP
 _ALWAYS: Final = EPOLLERR | EPOLLHUP
 _EXCLUSIVE_OK: Final = EPOLLIN | EPOLLOUT | _ALWAYS | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE
@@ -57,7 +58,7 @@ class PollSet(MadeUpFile):
 
     __slots__ = ("_entries", "_host")
 
-    kind = b"[eventpoll]"
+    kind = KIND
 
     def __init__(self, caller: Caller) -> None:
         super().__init__(O_RDWR)

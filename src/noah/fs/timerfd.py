@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from noah.vfs.caller import Caller
     from noah.vfs.file import Views
 
+KIND: Final = b"[timerfd]"
 _U64: Final = struct.Struct("<Q")
 _SOON_NS: Final = 5_000_000  # so long may it take until a wait notices that another thread has set the timer
 _CLOCKS: Final = {
@@ -40,9 +41,9 @@ class TimerFile(AnonymousFile):
 
     __slots__ = ("_events",)
 
-    def __init__(self, caller: Caller, clock: int, flags: int) -> None:
+    def __init__(self, caller: Caller, fd: int, flags: int | None = None) -> None:
         self._events = caller.host.events
-        super().__init__(caller, self._events.timerfd_create(clock), b"[timerfd]", flags)
+        super().__init__(caller, fd, KIND, flags)
 
     def settime(self, flags: int, value_ns: int, interval_ns: int) -> TimerState:
         """timerfd_settime(2); the state before."""
@@ -57,7 +58,7 @@ class ReckonedTimer(MadeUpFile):
 
     __slots__ = ("_clock", "_end", "_host", "_interval")
 
-    kind = b"[timerfd]"
+    kind = KIND
 
     def __init__(self, host: Host, clock: int, flags: int) -> None:
         super().__init__(flags)
@@ -116,5 +117,5 @@ def make_timerfd(caller: Caller, clock: int, *, nonblock: bool) -> TimerFile | R
         raise LinuxError(EINVAL)
     flags = O_RDWR | (O_NONBLOCK if nonblock else 0)
     if caller.host.caps.events:
-        return TimerFile(caller, clock, flags)
+        return TimerFile(caller, caller.host.events.timerfd_create(clock), flags)
     return ReckonedTimer(caller.host, clock, flags)

@@ -20,7 +20,7 @@ from noah.abi.inotify import (
     IN_UNMOUNT,
 )
 from noah.abi.kinds import Fd, InotifyFlags, InotifyMask, Int, Path
-from noah.fs.inotify import InotifyFile
+from noah.fs.inotify import InotifyFile, make_inotify
 from noah.kernel.task import Task
 from noah.syscalls.paths import check_flags, file_of, read_path
 from noah.syscalls.registry import syscall
@@ -43,14 +43,14 @@ _ALL_BITS = (
 @syscall
 def inotify_init(task: Task) -> int:
     """inotify_init(2): make a file that tells of changes to others."""
-    return task.fds.install(InotifyFile(task, nonblock=False))
+    return task.fds.install(make_inotify(task, nonblock=False))
 
 
 @syscall(partial="host posix has none: ENOSYS")
 def inotify_init1(task: Task, flags: InotifyFlags) -> int:
     """inotify_init(2): make a file that tells of changes to others, with flags."""
     check_flags(flags, IN_CLOEXEC | IN_NONBLOCK)
-    return task.fds.install(InotifyFile(task, nonblock=bool(flags & IN_NONBLOCK)), cloexec=bool(flags & IN_CLOEXEC))
+    return task.fds.install(make_inotify(task, nonblock=bool(flags & IN_NONBLOCK)), cloexec=bool(flags & IN_CLOEXEC))
 
 
 def _inotify(task: Task, fd: int) -> InotifyFile:

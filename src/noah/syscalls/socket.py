@@ -62,6 +62,7 @@ from noah.abi.structs import Timespec
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.fs.adopt import tree_of
 from noah.fs.hostfile import make_inherited
+from noah.fs.received import make_received
 from noah.kernel.task import Task
 from noah.net import control
 from noah.net.socket import SocketFile, as_socket, make_socket
@@ -246,6 +247,9 @@ def _adopt(task: Task, fd: int) -> OpenFile:
     kind = files.fstat(fd).mode & S_IFMT
     if kind == S_IFSOCK:
         return make_socket(task, fd)
+    anonymous = make_received(task, fd, files.fd_path(fd) or b"")
+    if anonymous is not None:
+        return anonymous
     tree = tree_of(task.fs.mounts, fd, kind)
     return make_inherited(tree, Handle(files, fd), files.get_flags(fd), kind)
 
