@@ -59,7 +59,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
     },
     "posix": {
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
-        "event_fd-sent_to_another_process": "timers and epoll sets are the process' own here, which no socket can carry",
+        "event_fd-sent_to_another_process": "timers and epoll sets are no descriptors here: no socket carries them",
         "event_inotify-making": "no portable call watches files: inotify_init is ENOSYS",
         "event_inotify-directory": "no portable call watches files: inotify_init is ENOSYS",
         "event_inotify-files": "no portable call watches files: inotify_init is ENOSYS",
