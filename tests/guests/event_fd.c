@@ -146,7 +146,7 @@ CASE(sent_to_another_process) {
         NEED(sendmsg(pair[0], &message, 0));
     }
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
-    NEED(recvmsg(pair[1], &message, 0));
+    NEED(recvmsg(pair[1], &message, MSG_DONTWAIT));
     int got[3];
     memcpy(got, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof got);
     flags = NEED(fcntl(got[0], F_GETFL));
@@ -413,4 +413,37 @@ CASE(signal_with_handler) {
     struct signalfd_siginfo one;
     CHECK("read", read(fd, &one, sizeof one));
     say("handler ran %d", signals);
+}
+
+CASE(process_files) {
+    /* A directory of /proc is as good as a pidfd to send a signal; a pidfd is readable when the process has ended. */
+    pid_t child;
+    int ends[2];
+    NEED(pipe(ends));
+    START_CHILD(child) {
+        close(ends[1]);
+        NEED(read(ends[0], ends, 1) ? -1 : 0);
+    }
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d", child);
+    int folder = NEED(open(path, O_DIRECTORY | O_RDONLY)), file = NEED(syscall(SYS_pidfd_open, child, 0));
+    CHECK("by folder", syscall(SYS_pidfd_send_signal, folder, 0, NULL, 0));
+    CHECK("by pidfd", syscall(SYS_pidfd_send_signal, file, 0, NULL, 0));
+    CHECK("by other folder", syscall(SYS_pidfd_send_signal, NEED(open("/proc", O_RDONLY)), 0, NULL, 0));
+    CHECK("by pipe", syscall(SYS_pidfd_send_signal, ends[0], 0, NULL, 0));
+    state("alive", file);
+    int set = NEED(epoll_create1(0));
+    struct epoll_event event = {.events = EPOLLIN};
+    CHECK("add", epoll_ctl(set, EPOLL_CTL_ADD, file, &event));
+    CHECK("alive", epoll_wait(set, &event, 1, 10));
+    close(ends[1]);
+    CHECK("ended", epoll_wait(set, &event, 1, 5000));
+    state("ended", file);
+    reap("child", child);
+    state("reaped", file);
+    CHECK("gone", syscall(SYS_pidfd_send_signal, file, 0, NULL, 0));
+    CHECK("folder gone", syscall(SYS_pidfd_send_signal, folder, 0, NULL, 0));
+    int line[2] = {-1, -1};
+    NEED(pipe(line));
+    CHECK("signal-driven", ioctl(line[0], FIOASYNC, &(int){1}) | fcntl(line[0], F_GETFL));
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noah.abi import ioctl as cmd
 from noah.abi.errno import ENOTTY, LinuxError
-from noah.abi.fcntl import O_NONBLOCK, SETFL_MASK
+from noah.abi.fcntl import FASYNC, O_NONBLOCK, SETFL_MASK
 from noah.abi.kinds import Fd, IoctlArg, IoctlCmd
 from noah.fs import tty
 from noah.kernel.task import Task
@@ -26,10 +26,11 @@ def ioctl(task: Task, fd: Fd, request: IoctlCmd, arg: IoctlArg) -> int:
     if request == cmd.FIONCLEX:
         task.fds.set_cloexec(fd, False)
         return 0
-    if request == cmd.FIONBIO:
+    if request in (cmd.FIONBIO, cmd.FIOASYNC):
+        flag = O_NONBLOCK if request == cmd.FIONBIO else FASYNC
         on = task.mem.read_u32(arg)
         flags = file.get_flags() & SETFL_MASK
-        file.set_flags(flags | O_NONBLOCK if on else flags & ~O_NONBLOCK)
+        file.set_flags(flags | flag if on else flags & ~flag)
         return 0
     try:
         return file.ioctl(task, request, arg)

@@ -34,10 +34,17 @@ def pidfd_send_signal(task: Task, pidfd: Fd, sig: SigNum, info: SiginfoPtr, flag
     """pidfd_send_signal(2): kill(2), or rt_sigqueueinfo(2) with an info."""
     if flags:
         raise LinuxError(EINVAL)
-    file = pid_file(task, pidfd)
-    if file.pid != task.pid and file.poll_fd >= 0 and file.has_ended():
-        raise LinuxError(ESRCH)
-    return rt_sigqueueinfo(task, file.pid, sig, info) if info else kill(task, file.pid, sig)
+    target = task.fds.get(pidfd)
+    if isinstance(target, PidFile):
+        if target.pid != task.pid and target.poll_fd >= 0 and target.has_ended():
+            raise LinuxError(ESRCH)
+        pid = target.pid
+    else:  # a directory of /proc does it, too (tgid_pidfd_to_pid())
+        folder, _, name = target.path.rpartition(b"/")
+        if target.poll_fd >= 0 or folder != b"/proc" or not name.isdigit():
+            raise LinuxError(EBADF)
+        pid = int(name)
+    return rt_sigqueueinfo(task, pid, sig, info) if info else kill(task, pid, sig)
 
 
 @syscall(partial="refused: no process looks into another")
