@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import ENOSYS, LinuxError
 from noah.abi.fcntl import O_NONBLOCK, O_RDWR
-from noah.abi.poll import POLLIN, POLLRDNORM
+from noah.abi.poll import POLLHUP, POLLIN, POLLRDNORM
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.abi.wait import P_PID, WEXITED, WNOHANG, WNOWAIT
 from noah.host.values import Stat
@@ -54,7 +54,9 @@ class PidFile(OpenFile):
         self.flags = self.flags & ~O_NONBLOCK | flags & O_NONBLOCK
 
     def ready(self, events: int) -> int:
-        return events & (POLLIN | POLLRDNORM) if self.has_ended() else 0
+        if not self.has_ended():
+            return 0
+        return events & (POLLIN | POLLRDNORM) | (0 if self._exists() else POLLHUP)
 
     def changes_at(self) -> int:
         return self._host.clock.clock_gettime(CLOCK_MONOTONIC) + _LOOK_NS
@@ -65,8 +67,11 @@ class PidFile(OpenFile):
             found, _ = procs.waitid(P_PID, self.pid, WEXITED | WNOHANG | WNOWAIT)
             return found.pid != 0
         except LinuxError:  # no child of ours
-            try:
-                procs.kill(self.pid, 0)
-            except LinuxError:
-                return True
+            return not self._exists()
+
+    def _exists(self) -> bool:
+        try:
+            self._host.procs.kill(self.pid, 0)
+        except LinuxError:
             return False
+        return True

@@ -102,10 +102,14 @@ class SignalFile(MadeUpFile):
                 break
             if self.flags & O_NONBLOCK:
                 raise LinuxError(EAGAIN)
-            if self._is_raised:  # by a signal for another thread
-                caller.wait((), self._host.clock.clock_gettime(CLOCK_MONOTONIC) + _AGAIN_NS)
-            else:
-                caller.wait(((self.poll_fd, POLLIN),))
+            try:
+                if self._is_raised:  # by a signal for another thread
+                    caller.wait((), self._host.clock.clock_gettime(CLOCK_MONOTONIC) + _AGAIN_NS)
+                else:
+                    caller.wait(((self.poll_fd, POLLIN),))
+            except LinuxError:
+                if not signals.pending(caller) & self.mask:
+                    raise
         signals.recalculate(caller)
         return fill(views, found)
 
