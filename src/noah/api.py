@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY, R_OK, X_OK
@@ -44,6 +44,9 @@ from noah.vfs.namespace import FsContext
 from noah.vm.api import EngineError
 from noah.vm.select import make_machine
 
+if TYPE_CHECKING:
+    from noah.fs.owned import OwnedFiles
+
 _LISTEN_NS: Final = 200_000_000
 DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -77,6 +80,7 @@ class Options:
         "host",
         "on_bug",
         "on_missing",
+        "owners",
         "root",
         "started",
         "tracer",
@@ -95,6 +99,7 @@ class Options:
         self.tracer: Tracer | None = None
         self.on_missing: Callable[[Process, str], None] | None = None
         self.on_bug: Callable[[Process, str], None] | None = None
+        self.owners = b""  # the file that says who owns what in root, if that is not the host's to say
         self.box: Callable[[Host], Box] = Box  # the box to join, or to make
         self.started: Callable[[], None] | None = None  # called when the program is loaded
 
@@ -199,7 +204,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         except LinuxError as error:
             raise StartError(f"volume {printable(path)}: {describe(error)}") from None
     try:
-        mounts = make_mounts(host, options.root, options.volumes)
+        owned = _owned(host, options)
+        mounts = make_mounts(host, options.root, options.volumes, owned)
         host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
         raise StartError(f"root {printable(options.root)}: {describe(error)}") from None
@@ -221,6 +227,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     except EngineError as error:
         raise StartError(str(error)) from None
     process = Process(host, machine, ARCHES[arch], options.box(host), boot.creds, boot.fds, fs)
+    if owned is not None:
+        owned.asker = process
     attach_process(mounts, process, RELEASE, VERSION)
     process.signals = SignalState(process)
     process.timers = Timers(process)
@@ -243,6 +251,15 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     hard = process.rlimits[RLIMIT_NOFILE][1]
     host.procs.setrlimit(RLIMIT_NOFILE, (hard, hard))  # Noah needs descriptors beside the guest's
     return task, name, [key + b"=" + value for key, value in environ.items()]
+
+
+def _owned(host: Host, options: Options) -> OwnedFiles | None:
+    if not options.owners:
+        return None
+    from noah.fs.owned import OwnedFiles
+    from noah.fs.ownership import Ownership
+
+    return OwnedFiles(host, Ownership(host, options.owners))
 
 
 class _Boot:

@@ -8,7 +8,23 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-PROGRAMS: Final = ("sh", "cat", "ls", "sleep", "id", "mkdir", "rm", "mv", "ln", "chmod", "touch", "env", "stat", "cp")
+PROGRAMS: Final = (
+    "sh",
+    "cat",
+    "ls",
+    "sleep",
+    "id",
+    "mkdir",
+    "rm",
+    "mv",
+    "ln",
+    "chmod",
+    "chown",
+    "touch",
+    "env",
+    "stat",
+    "cp",
+)
 
 
 def make_rootfs(root: Path) -> Path:

@@ -22,14 +22,16 @@ Result = subprocess.CompletedProcess[str]
 Noah = Callable[..., Result]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with an image called small."""
+@pytest.fixture(scope="module", params=["host", "own"])
+def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with an image called small. own: it has a table of owners, as those of ordinary users have."""
     directory = tmp_path_factory.mktemp("data")
     store = Store(make_host(), directory)
     config = {"Cmd": ["sh", "-c", "echo from-cmd $COLOR $0"], "Env": ["COLOR=blue", "PATH=/bin"], "WorkingDir": "/tmp"}
     with store.work() as work:
         make_rootfs(work / "rootfs")
+        if request.param == "own":
+            (work / "owners").touch()
         store.add(work, {"config": config, "architecture": "amd64", "created": "2027-01-01T00:00:00Z"}, ["small"])
     return directory
 
@@ -236,3 +238,20 @@ def test_volumes_stay_with_the_container(cli: Noah, tmp_path: Path) -> None:
     result = cli("run", "--name", "one", "-v", f"{tmp_path}:/mnt", "small", "cat", "/mnt/shared")
     assert result.stdout == "theirs\n"
     assert cli("start", "-a", "one").stdout == "theirs\n"
+
+
+def test_guest_users_own_files(cli: Noah) -> None:
+    script = """
+    touch /f; chown 1000:50 /f; chmod 4750 /f; stat -c '%u:%g %a' /f
+    mkdir -m 1777 /open; mkdir -m 700 /shut; cp /f /open/g; stat -c '%u:%g %a' /open/g
+    """
+    assert cli("run", "--name", "one", "small", "sh", "-c", script).stdout == "1000:50 4750\n0:0 750\n"
+    cli("commit", "one", "owned")
+    script = """
+    stat -c '%u:%g %a' /f; touch /open/mine; stat -c '%u:%g %a' /open/mine
+    ls /shut || echo shut; touch /no || echo no; rm /open/g || echo sticky; cat /f && echo own
+    """
+    shown = cli("run", "--rm", "-u", "ann", "owned", "sh", "-c", script)
+    assert shown.stdout == "1000:50 4750\n1000:1000 644\nshut\nno\nsticky\nown\n"
+    cli("rm", "one")
+    cli("rmi", "owned")

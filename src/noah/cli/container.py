@@ -104,13 +104,15 @@ def _open() -> tuple[Host, Containers]:
     return host, Containers(open_store(host))
 
 
-def _options(container: Container, given: Options | None) -> Options:
+def _options(host: Host, container: Container, given: Options | None) -> Options:
     """How a program of this container is started."""
     from noah.api import Options
+    from noah.image.owners import table_of
 
     record = container.record
     options = Options() if given is None else given
     options.root = bytes(container.rootfs)
+    options.owners = table_of(host, container.directory)
     options.environ = {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
     options.cwd = _bytes(record["cwd"])
     options.user = _bytes(record["user"])
@@ -126,7 +128,7 @@ def _supervisor(
 ) -> Supervisor:
     from noah.image.supervise import Supervisor
 
-    options = _options(container, given)
+    options = _options(host, container, given)
     words = list(argv) or [_bytes(word) for word in container.record["command"]]
 
     def become(box: Box, loaded: Callable[[], None]) -> NoReturn:
@@ -193,7 +195,7 @@ def _join(host: Host, container: Container, words: list[bytes], given: Options) 
     """Become another program of a running container."""
     from noah.image.supervise import box_of
 
-    options = _options(container, None)
+    options = _options(host, container, None)
     options.environ |= given.environ
     options.cwd = given.cwd or options.cwd
     options.user = given.user or options.user
@@ -212,7 +214,6 @@ def shell(words: list[bytes]) -> int:
     if len(parsed.words) > 1:
         raise UsageError("name one container")
     from noah.image.errors import NotFoundError
-    from noah.image.inside import Inside
 
     given = settings(parsed)
     host, containers = _open()
@@ -220,7 +221,7 @@ def shell(words: list[bytes]) -> int:
     if not parsed.words and not found:
         raise NotFoundError("there is no container yet; make one with 'noah run IMAGE'")
     container = containers.find(printable(parsed.words[0])) if parsed.words else found[0]
-    inside = Inside(host, bytes(container.rootfs))
+    inside = containers.inside(container)
     program = next((path for path in _SHELLS if inside.read(path) is not None), _SHELLS[-1])
     argv = [program, b"-l"]
     if containers.state(container).status == "running":

@@ -47,13 +47,16 @@ def cp(words: list[bytes]) -> int:
     from noah.image.clone import Cloner
     from noah.image.errors import describe
     from noah.image.inside import Inside
+    from noah.image.owners import host_of
 
     containers = _containers()
     host = containers.store.host
     container = containers.find(source[0] or target[0])
-    inside, outside = Inside(host, bytes(container.rootfs)), Inside(host, b"/")
+    own = host_of(host, container.directory)
+    hosts = (own, host) if source[0] else (host, own)
+    inside, outside = containers.inside(container), Inside(host, b"/")
     sides = (inside, outside) if source[0] else (outside, inside)
-    cloner = Cloner(host, owners=parsed.has("--archive"))
+    cloner = Cloner(*hosts, owners=parsed.has("--archive"))
     try:
         at, name = sides[0].locate(_whole(source))
         into, new = _target(sides[1], _whole(target), name)
@@ -95,17 +98,19 @@ def export(words: list[bytes]) -> int:
         raise UsageError("name one container")
     from noah.host.console import is_terminal
     from noah.image.export import Exporter
+    from noah.image.owners import host_of
 
     containers = _containers()
     container = containers.find(printable(parsed.words[0]))
+    host = host_of(containers.store.host, container.directory)
     if parsed.has("--output"):
         place = Path(parsed.last("--output").decode("utf-8", "surrogateescape"))
         with place.open("wb") as output:
-            Exporter(containers.store.host, output).tree(bytes(container.rootfs))
+            Exporter(host, output).tree(bytes(container.rootfs))
         return 0
     if is_terminal(1):
         raise UsageError("an archive on a terminal helps nobody: name a file with --output, or redirect")
-    Exporter(containers.store.host, sys.stdout.buffer).tree(bytes(container.rootfs))
+    Exporter(host, sys.stdout.buffer).tree(bytes(container.rootfs))
     sys.stdout.buffer.flush()
     return 0
 

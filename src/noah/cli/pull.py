@@ -85,9 +85,13 @@ def _bootstrap(bootstrap: Bootstrap, name: str, progress: Progress) -> Image:
 def _runner(root: Path, argv: list[bytes], environ: Mapping[bytes, bytes], line: Callable[[bytes], None]) -> int:
     """Run a program in a root."""
     from noah.api import Options, run_beside
+    from noah.host.select import make_host
+    from noah.image.owners import table_of
 
     options = Options()
     options.root = bytes(root)
+    options.owners = table_of(make_host(), root.parent)
+    options.user = b"0"
     options.environ = dict(environ)
     return run_beside(argv, options, line)
 

@@ -36,6 +36,7 @@ from noah.vfs.stream import DeviceFile, StreamFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from noah.host.api import Files
     from noah.host.values import Stat
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile, Views
@@ -191,9 +192,8 @@ class DirectoryFile(HostFile):
         self.flags = self.flags & ~SETFL_MASK | flags
 
 
-def open_host(caller: Caller, dirfd: int, name: bytes, flags: int, mode: int) -> int:
+def open_host(caller: Caller, files: Files, dirfd: int, name: bytes, flags: int, mode: int) -> int:
     """Open on the host without waiting, whatever the file is: make_file() does the waiting that the guest wants."""
-    files = caller.host.files
     try:
         return files.openat(dirfd, name, flags | O_NONBLOCK, mode)
     except LinuxError as error:

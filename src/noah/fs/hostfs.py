@@ -98,6 +98,7 @@ class HostTree:
         "leaps",
         "mount",
         "names_are_fixed",
+        "nodes_are_files",
         "source",
         "terminals",
         "trusted",
@@ -118,6 +119,8 @@ class HostTree:
         """Its files come from outside of the box: there is no way from them to others."""
         self.terminals: Terminals | None = None
         """Set for device nodes of which the guest is to see its own."""
+        self.nodes_are_files = False
+        """Device nodes are none to the host: see noah.fs.owned."""
         self.names_are_fixed = False
         """Set for a directory of which the guest is given just one file."""
         self.hidden: frozenset[int] = frozenset()
@@ -326,13 +329,13 @@ class HostPlace(Place):
             check_access(self._tree.files, self._dirfd, flags)
         if self._name:
             nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
-            fd = open_host(caller, self._dirfd, self._name, flags | nofollow, mode)
+            fd = open_host(caller, self._tree.files, self._dirfd, self._name, flags | nofollow, mode)
         elif flags & (O_CREAT | O_TMPFILE) == O_CREAT:  # a descriptor's link in /proc: it exists, whatever it is
             if self.stat().mode & S_IFMT == S_IFDIR:
                 raise LinuxError(EISDIR)
             fd = self._tree.files.reopen(self._dirfd, flags & ~(O_NOFOLLOW | O_CREAT) | O_NONBLOCK)
         elif flags & O_TMPFILE == O_TMPFILE:
-            fd = open_host(caller, self._dirfd, b".", flags, mode)
+            fd = open_host(caller, self._tree.files, self._dirfd, b".", flags, mode)
         else:
             fd = self._tree.files.reopen(self._dirfd, flags & ~O_NOFOLLOW | O_NONBLOCK)
         handle = Handle(self._tree.files, fd)
@@ -510,7 +513,7 @@ class HostPlace(Place):
 
     def mknod(self, mode: int, dev: int) -> None:
         name = self._new_name()
-        if self._tree.confined:
+        if self._tree.confined and not self._tree.nodes_are_files:
             check_new_device(mode, dev)
         self._tree.files.mknodat(self._dirfd, name, mode, dev)
 

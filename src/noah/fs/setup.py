@@ -20,6 +20,7 @@ from noah.vfs.mounts import FileSystem, MountTable
 from noah.vfs.namespace import FsContext, Walk
 
 if TYPE_CHECKING:
+    from noah.fs.owned import OwnedFiles
     from noah.fs.procview import ProcessView
     from noah.host.api import Host
     from noah.vfs.place import Directory
@@ -36,13 +37,17 @@ _MASKED: Final = (
 """What is below /sys and shows more of the host than its hardware; container engines cover the same."""
 
 
-def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> MountTable:
+def make_mounts(
+    host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), owned: OwnedFiles | None = None
+) -> MountTable:
     """Mount `root`, what every Linux program expects on top of it, and the binds, for which mount points are made.
 
-    ENOENT, ENOTDIR, EACCES as open(2).
+    owned: how the files of `root` are seen, if their owners are not the host's. ENOENT, ENOTDIR, EACCES as open(2).
     """
     is_host_root = not root.strip(b"/")
-    tree = HostTree(host, root, trusted=is_host_root and not binds, confined=not is_host_root)
+    inside = host if owned is None else owned.host_with()
+    tree = HostTree(inside, root, trusted=is_host_root and not binds, confined=not is_host_root)
+    tree.nodes_are_files = owned is not None
     anonymous = HostTree(host, b"/")
     anonymous.detached = not is_host_root
     mounts = MountTable(tree, anonymous)
@@ -65,7 +70,7 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = ()) -> M
             pass  # not on this host
         for fd in host.inherited[:_STANDARD]:
             terminals.keep(host.files.fstat(fd))
-        _mount_shm(host, mounts, tree, dev)
+        _mount_shm(inside, mounts, tree, dev)
         _mount_sys(host, mounts, fs)
     for host_path, guest_path, read_only in binds:
         _bind(host, fs, host_path, guest_path, read_only=read_only)

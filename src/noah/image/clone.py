@@ -19,7 +19,8 @@ from noah.abi.fcntl import (
     O_RDONLY,
     O_WRONLY,
 )
-from noah.abi.stat import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
+from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
+from noah.fs.owned import OwnedFiles
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -32,11 +33,16 @@ _MOST: Final = 1 << 30
 class Cloner:
     """One copy. A directory's own descriptor and a name in it stand for each file."""
 
-    def __init__(self, host: Host, *, owners: bool = True) -> None:
-        """owners: files keep theirs, if this user may give files away."""
-        self._files = host.files
-        self._scan = host.dirs.scan
-        self._owners = owners and host.procs.getresuid()[1] == 0
+    def __init__(self, source: Host, target: Host, *, owners: bool = True) -> None:
+        """Both are the same host, each with its own view of owners (noah.fs.owned).
+
+        owners: files keep theirs, if this user may give files away there.
+        """
+        self._from = source.files
+        self._files = target.files
+        self._scan = source.dirs.scan
+        may = isinstance(target.files, OwnedFiles) or target.procs.getresuid()[1] == 0
+        self._owners = owners and may
         self._links: dict[tuple[int, int], bytes] = {}
         self._top = -1
         self._shares = True
@@ -56,7 +62,7 @@ class Cloner:
 
     def _copy(self, source: int, name: bytes, target: int, new: bytes, path: bytes) -> None:
         files = self._files
-        stat = files.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
+        stat = self._from.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
         kind = stat.mode & S_IFMT
         if self._replace and kind != S_IFDIR:
             self._make_room(target, new)
@@ -72,12 +78,12 @@ class Cloner:
         elif kind == S_IFDIR:
             self._directory(source, name, target, new, stat, path)
         elif kind == S_IFLNK:
-            files.symlinkat(files.readlinkat(source, name), target, new)
+            files.symlinkat(self._from.readlinkat(source, name), target, new)
             if self._owners:
                 files.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
             files.utimensat(target, new, (stat.atime, stat.mtime), AT_SYMLINK_NOFOLLOW)
-        elif kind == S_IFIFO:
-            files.mknodat(target, new, S_IFIFO | 0o600)
+        elif kind == S_IFIFO or (kind in (S_IFCHR, S_IFBLK) and isinstance(files, OwnedFiles)):
+            files.mknodat(target, new, kind | 0o600, stat.rdev)
             if self._owners:
                 files.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
             files.fchmodat(target, new, stat.mode & 0o7777)
@@ -96,7 +102,7 @@ class Cloner:
         except LinuxError:
             if files.fstatat(target, new, AT_SYMLINK_NOFOLLOW).mode & S_IFMT != S_IFDIR:
                 raise
-        inside = files.openat(source, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        inside = self._from.openat(source, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
         try:
             made = files.openat(target, new, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
             try:
@@ -116,7 +122,7 @@ class Cloner:
 
     def _regular(self, source: int, name: bytes, target: int, new: bytes, stat: Stat) -> None:
         files = self._files
-        reader = files.openat(source, name, O_RDONLY | O_NOFOLLOW)
+        reader = self._from.openat(source, name, O_RDONLY | O_NOFOLLOW)
         try:
             writer = files.openat(target, new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
             try:
@@ -148,8 +154,8 @@ class Cloner:
             files.fchown(target, stat.uid, stat.gid)
         files.fchmod(target, stat.mode & 0o7777)
         try:
-            for name in files.flistxattr(source):
-                files.fsetxattr(target, name, files.fgetxattr(source, name))
+            for name in self._from.flistxattr(source):
+                files.fsetxattr(target, name, self._from.fgetxattr(source, name))
         except LinuxError as error:
             if error.errno not in (ENOTSUP, EOPNOTSUPP, EPERM, ENODATA):
                 raise

@@ -23,6 +23,7 @@ from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
 from noah.image.clone import Cloner
 from noah.image.errors import ImageError, NotFoundError
 from noah.image.inside import Inside
+from noah.image.owners import host_of
 from noah.image.store import SHORT, full_name, now, size_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ class Containers:
         """A new one, which does not run yet. ImageError for a name that is taken."""
         id = self.store.host.rng.getrandom(32).hex()
         with self.store.work() as work:
-            Cloner(self.store.host).tree(bytes(image.rootfs), bytes(work / "rootfs"))
+            host = self.store.host
+            Cloner(host_of(host, image.directory), host_of(host, work)).tree(
+                bytes(image.rootfs), bytes(work / "rootfs")
+            )
             with self.store.lock():  # nobody removes the image meanwhile, nobody takes the name
                 self.store.find(image.id)
                 taken = {container.name for container in self.all()}
@@ -182,7 +186,10 @@ class Containers:
         record = container.record
         full_name(name)
         with self.store.work() as work:
-            Cloner(self.store.host).tree(bytes(container.rootfs), bytes(work / "rootfs"))
+            host = self.store.host
+            Cloner(host_of(host, container.directory), host_of(host, work)).tree(
+                bytes(container.rootfs), bytes(work / "rootfs")
+            )
             try:
                 base = self.store.find(record["image"]).record
             except NotFoundError:
@@ -202,9 +209,13 @@ class Containers:
             }
             return self.store.add(work, made, [name])
 
+    def inside(self, container: Container) -> Inside:
+        """To look at single files of it."""
+        return Inside(host_of(self.store.host, container.directory), bytes(container.rootfs))
+
     def refresh(self, container: Container) -> None:
         """Give it the host's names of this moment: resolv.conf(5), hosts(5)."""
-        inside = Inside(self.store.host, bytes(container.rootfs))
+        inside = self.inside(container)
         for name in _HOST_FILES:
             try:
                 content = Path(name).read_bytes()

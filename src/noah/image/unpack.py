@@ -1,7 +1,8 @@
 """Writes the files of archives into a tree, and never outside of it.
 
 Every path is walked as a guest's would be, inside the tree as its root: links and `..` lead nowhere else. Names that
-hold a `..` are refused anyhow. Device nodes are not made: a guest that is root on its host would hold a real one.
+hold a `..` are refused anyhow. Device nodes are made only where they are none to the host (noah.fs.owned): a guest that
+is root on its host would else hold a real one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from noah.abi.fcntl import (
     O_RDONLY,
     O_WRONLY,
 )
-from noah.abi.stat import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT
+from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, makedev
 from noah.fs.hostfs import HostDirectory, HostTree
+from noah.fs.owned import OwnedFiles
 from noah.image.errors import ImageError, describe
 from noah.vfs.mounts import MountTable
 from noah.vfs.namespace import FsContext, Walk
@@ -50,7 +52,8 @@ class Unpacker:
         """layers: archives are layers of an OCI image, in which names may say that others go away."""
         self._files = host.files
         self._scan = host.dirs.scan
-        self._owners = host.procs.getresuid()[1] == 0
+        self._emulated = isinstance(host.files, OwnedFiles)
+        self._owners = self._emulated or host.procs.getresuid()[1] == 0
         self._layers = layers
         self._fs = FsContext(MountTable(HostTree(host, root), HostTree(host, b"/")), 0)
         self._open: OrderedDict[bytes, HostDirectory] = OrderedDict()
@@ -213,6 +216,10 @@ class Unpacker:
         elif member.isfifo():
             self._files.mknodat(dirfd, name, S_IFIFO | 0o600)
             self._attributes(directory, name, member, path)
+        elif member.isdev() and self._emulated:
+            kind = S_IFCHR if member.ischr() else S_IFBLK
+            self._files.mknodat(dirfd, name, kind | 0o600, makedev(member.devmajor, member.devminor))
+            self._attributes(directory, name, member, path)
 
     def _whiteout(self, directory: HostDirectory, name: bytes, parent: bytes) -> None:
         if name == _OPAQUE:
@@ -260,10 +267,7 @@ class Unpacker:
         if member.issym():
             files.utimensat(dirfd, name, (mtime, mtime), flags)
             return
-        mode = member.mode & 0o7777
-        if not self._owners:
-            mode |= 0o700  # else nothing more could be put there
-        files.fchmodat(dirfd, name, mode, flags)
+        files.fchmodat(dirfd, name, member.mode & 0o7777, flags)
         if member.isdir():
             self._times[path] = mtime
         else:

@@ -11,6 +11,7 @@ from noah.abi.errno import (
     EMSGSIZE,
     ENOBUFS,
     ENOPROTOOPT,
+    EPROTONOSUPPORT,
     LinuxError,
 )
 from noah.abi.kinds import (
@@ -40,10 +41,12 @@ from noah.abi.kinds import (
 )
 from noah.abi.limits import IOV_MAX
 from noah.abi.socket import (
+    AF_NETLINK,
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
     MSG_DONTWAIT,
     MSG_WAITFORONE,
+    NETLINK_AUDIT,
     SO_ATTACH_FILTER,
     SO_ATTACH_REUSEPORT_CBPF,
     SOCK_CLOEXEC,
@@ -112,6 +115,8 @@ def socket(task: Task, domain: SocketDomain, type: SocketType, protocol: SocketP
         raise LinuxError(EINVAL)
     if domain < 0:
         raise LinuxError(EAFNOSUPPORT)
+    if domain == AF_NETLINK and protocol == NETLINK_AUDIT:
+        raise LinuxError(EPROTONOSUPPORT, "the host's audit is not the guest's")
     fd = task.host.sockets.socket(domain, type & ~SOCK_CLOEXEC, protocol)
     return task.fds.install(make_socket(task, fd, type), cloexec=bool(type & SOCK_CLOEXEC))
 

@@ -20,6 +20,7 @@ from noah.image.debian.resolve import Archive, Package, resolve
 from noah.image.debian.sources import PUBLIC, PUBLIC_SECURITY, Mirror
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.fetch import Fetcher, Wanted
+from noah.image.owners import host_of
 from noah.image.store import Image, Record, now, size_of
 from noah.image.unpack import Unpacker
 
@@ -195,8 +196,7 @@ class Bootstrap:
     # The tree
 
     def _unpack(self, root: Path, files: list[Path]) -> list[Unpacked]:
-        host = self._store.host
-        unpacker = Unpacker(host, bytes(root))
+        unpacker = Unpacker(host_of(self._store.host, root.parent), bytes(root))
         found = []
         try:
             for name in ("bin", "sbin", "lib", *_LIB_LINKS.get(self._request.arch, [])):
@@ -255,7 +255,7 @@ class Bootstrap:
 
     def _prepare(self, root: Path, found: list[tuple[str, Release]], packages: list[Unpacked]) -> None:
         """What debootstrap(8) puts there before scripts can run, and where apt finds the archive."""
-        unpacker = Unpacker(self._store.host, bytes(root))
+        unpacker = Unpacker(host_of(self._store.host, root.parent), bytes(root))
         if any(package.name == "mawk" for package in packages):
             unpacker.symlink(b"/usr/bin/awk", b"mawk")  # base-files asks for it before mawk is configured
         unpacker.write(b"/usr/sbin/policy-rc.d", _POLICY, 0o755)
