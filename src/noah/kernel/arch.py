@@ -55,7 +55,7 @@ class Arch:
 
 
 ARCHES: Final[dict[str, Arch]] = {
-    # x86-64: AT_HWCAP is CPUID.1:EDX (here: what every x86-64 CPU has), AT_HWCAP2 bit 1 says that FSGSBASE may be used.
+    # x86-64: AT_HWCAP is CPUID.1:EDX (here: what every x86-64 CPU has), bit 1 of AT_HWCAP2 that FSGSBASE may be used.
     # A frame: rt_sigframe, XSAVE area with AVX, its second magic number, and what alignment may take.
     "x86_64": Arch("x86_64", x86_64_registers, EM_X86_64, 0x178BFBFF, 0x2, 440 + 832 + 4 + 15 + 63 + 6),
     # aarch64: HWCAP_FP | HWCAP_ASIMD | HWCAP_CPUID is left out: reading ID registers would have to be emulated.

@@ -207,7 +207,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
         (abi.AT_EGID, creds.egid),
         (abi.AT_SECURE, int(secure)),
         (abi.AT_RANDOM, 0),
-        (abi.AT_HWCAP2, process.arch.hwcap2),
+        (abi.AT_HWCAP2, process.arch.hwcap2 if process.machine.fsgsbase else 0),
         (abi.AT_EXECFN, 0),
         (abi.AT_PLATFORM, 0),
         (abi.AT_NULL, 0),

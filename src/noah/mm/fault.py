@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import ENOMEM, LinuxError
 from noah.abi.mman import MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_LOCKED, MAP_PRIVATE, PROT_READ, PROT_WRITE
+from noah.mm import views
 from noah.mm.vma import MMAP_MIN, NOWHERE, STACK_GAP, Vma, engine_prot
 from noah.vm.arena import PAGE
 
@@ -31,6 +32,7 @@ def fault(space: AddressSpace, address: int, access: int) -> int:
     page = address & -PAGE
     if vma.file is not None and vma.file_offset + page - vma.start >= vma.file.size():
         return FAULT_BUS
+    views.take(space, vma, page)
     if vma.offset >= 0 and not space.machine.fill(address):
         # The page is there by now: the file grew, or another thread changed its protection meanwhile.
         space.machine.map(page, PAGE, vma.offset + page - vma.start, engine_prot(vma.prot))
@@ -49,6 +51,12 @@ def host_fault(space: AddressSpace) -> bool:
                 space.machine.flush(vma.offset + present, rest)
                 found = True
     return found
+
+
+def files_shrank(space: AddressSpace) -> None:
+    """The guest has cut off a file: an engine that cannot report host faults must not come to its pages."""
+    if not space.machine.coherent:
+        host_fault(space)
 
 
 def map_stack(space: AddressSpace, top: int, size: int, initial: int) -> None:

@@ -46,6 +46,7 @@ from noah.abi.mman import (
 from noah.abi.resource import RLIM_INFINITY
 from noah.host.api import Host
 from noah.host.errnos import from_host
+from noah.mm import views
 from noah.mm.advise import populate
 from noah.mm.user import UserMemory
 from noah.mm.vma import (
@@ -57,7 +58,6 @@ from noah.mm.vma import (
     SharedMemory,
     Vma,
     VmaMap,
-    engine_prot,
     page_align,
 )
 from noah.vm.api import Machine
@@ -96,6 +96,7 @@ class AddressSpace:
         "arena",
         "brk_end",
         "brk_start",
+        "code_files",
         "host",
         "limit_as",
         "limit_data",
@@ -125,6 +126,7 @@ class AddressSpace:
         self.task_size = (aarch64 if machine.arch == "aarch64" else x86_64).TASK_SIZE
         """Where user addresses end. The engine keeps what lies between its own user_limit and this."""
         self._shared_count = 0
+        self.code_files: set[tuple[int, int]] = set()  # device and inode: see noah.mm.views
         self.memory = UserMemory(self)
         info = host.procs.sysinfo()
         self.ram = (info.totalram + info.totalswap) * info.mem_unit
@@ -322,7 +324,7 @@ class AddressSpace:
 
     def install(self, vma: Vma) -> None:
         """Enter an area into the engine's tables."""
-        prot = engine_prot(vma.prot)
+        prot = views.granted(self, vma)
         length = self.present(vma) if prot else 0
         if length:
             self.machine.map(vma.start, length, vma.offset, prot)
@@ -419,7 +421,7 @@ class AddressSpace:
             if piece.offset == NOWHERE:
                 self.back(piece)
             elif length := self.present(piece):
-                self.machine.protect(piece.start, length, piece.offset, engine_prot(prot))
+                self.machine.protect(piece.start, length, piece.offset, views.granted(self, piece))
         except (LinuxError, MemoryError, OSError):
             piece.prot = old
             raise LinuxError(ENOMEM) from None
@@ -440,6 +442,7 @@ class AddressSpace:
     def reset(self) -> None:
         """execve(2): drop everything."""
         self.vmas.clear()
+        self.code_files.clear()
         self.machine.reset()
         self.brk_start = self.brk_end = 0
         self.lock_future = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EFAULT, EINVAL, ENAMETOOLONG, LinuxError
 from noah.abi.limits import IOV_MAX, MAX_RW_COUNT
-from noah.abi.mman import PROT_WRITE
+from noah.abi.mman import PROT_EXEC, PROT_WRITE
 from noah.mm.fault import grow_stack
 from noah.vm.arena import PAGE
 
@@ -46,9 +46,16 @@ class UserMemory:
         if vma.offset < 0 or not (vma.prot & PROT_WRITE if write else vma.prot):
             raise LinuxError(EFAULT)
         at = vma.offset + address - vma.start
-        if write and self.log is not None:
-            self.log.append((at, length))
+        if write:
+            self._note_write(vma, address, at, length)
         return at
+
+    def _note_write(self, vma: Vma, address: int, at: int, length: int) -> None:
+        """Noah is about to write here."""
+        if self.log is not None:
+            self.log.append((at, length))
+        if vma.prot & PROT_EXEC and not self._space.machine.coherent:
+            self._space.machine.forget_code(address, length)
 
     def check_range(self, address: int, length: int) -> None:
         """EFAULT for what reaches beyond user addresses, even if nothing is to be copied (access_ok())."""
@@ -90,8 +97,8 @@ class UserMemory:
                 break
             stop = min(end, limit)
             at = vma.offset + address - vma.start
-            if write and self.log is not None:
-                self.log.append((at, stop - address))
+            if write:
+                self._note_write(vma, address, at, stop - address)
             pieces.append(self._view[at : at + stop - address])
             address = stop
         if not pieces and length:

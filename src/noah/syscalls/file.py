@@ -35,6 +35,7 @@ from noah.abi.kinds import (
     Size,
 )
 from noah.kernel.task import Task
+from noah.mm.fault import files_shrank
 from noah.syscalls.paths import file_of, read_path
 from noah.syscalls.registry import syscall
 from noah.vfs.file import OpenFile
@@ -179,6 +180,7 @@ def truncate(task: Task, path: Path, length: Off) -> int:
     place = task.fs.resolve(task, AT_FDCWD, read_path(task, path))
     task.check_not_running(place.stat())
     place.truncate(length)
+    files_shrank(task.space)
     return 0
 
 
@@ -188,6 +190,7 @@ def ftruncate(task: Task, fd: Fd, length: Off) -> int:
     if length < 0:
         raise LinuxError(EINVAL)
     file_of(task, fd).truncate(length)
+    files_shrank(task.space)
     return 0
 
 

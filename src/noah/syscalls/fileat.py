@@ -32,6 +32,7 @@ from noah.abi.mman import MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB,
 from noah.abi.structs import OpenHow
 from noah.fs.memfd import make_memory_file
 from noah.kernel.task import Task
+from noah.mm.fault import files_shrank
 from noah.syscalls.paths import check_flags, place_at, read_path
 from noah.syscalls.registry import syscall
 
@@ -55,6 +56,8 @@ def _open(task: Task, dirfd: int, path: int, flags: int, mode: int, resolve: int
             raise LinuxError(EINVAL)  # since v6.4 (43b450632676)
         flags |= O_LARGEFILE
     file = task.fs.open(task, dirfd, read_path(task, path), flags, mode, resolve=resolve)
+    if flags & O_TRUNC:
+        files_shrank(task.space)
     return task.fds.install(file, cloexec=bool(flags & O_CLOEXEC))
 
 

@@ -97,6 +97,13 @@ class Machine(Protocol):
     """Whether vCPUs run at the same time. If not, one thread at a time may use the machine and its vCPUs: only
     Vcpu.kick() is for all."""
 
+    coherent: bool
+    """Whether it sees all changes of code, and of the files behind memory. If not: forget_code(), and no page may be
+    executable at one address while it is writable at another, or stay mapped when its file ends before it."""
+
+    fsgsbase: bool
+    """x86-64: whether user mode may write FS and GS base."""
+
     user_limit: int
     """First address that a guest mapping may not reach (TASK_SIZE, less what the engine keeps for itself)."""
 
@@ -124,6 +131,9 @@ class Machine(Protocol):
 
     def flush(self, offset: int, length: int) -> None:
         """Make every vCPU forget translations to this part of the arena (needed after unmap() without a free)."""
+
+    def forget_code(self, address: int, length: int) -> None:
+        """Noah itself is about to write to these pages, which are mapped to be executed."""
 
     def reset(self) -> None:
         """execve: forget every mapping and empty the arena (Arena.reset), but for what the engine needs of it."""

@@ -198,7 +198,7 @@ class FakeMachine:
 
     def __init__(self, arch: str = "x86_64", arena: Arena | None = None) -> None:
         self.name = "fake"
-        self.parallel = True
+        self.parallel = self.coherent = self.fsgsbase = True
         self.arch = arch
         self.arena = arena or Arena(_ARENA_SIZE)
         self.user_limit = _USER_LIMITS[arch]
@@ -265,6 +265,9 @@ class FakeMachine:
 
     def flush(self, offset: int, length: int) -> None:
         return None
+
+    def forget_code(self, address: int, length: int) -> None:
+        """There is no code."""
 
     def reset(self) -> None:
         self.arena.reset()

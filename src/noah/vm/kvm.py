@@ -572,7 +572,9 @@ class KvmMachine:
         "_zone",
         "arch",
         "arena",
+        "coherent",
         "device",
+        "fsgsbase",
         "host_clock",
         "name",
         "parallel",
@@ -587,7 +589,7 @@ class KvmMachine:
     def __init__(self, arena: Arena | None = None) -> None:
         self.name = "kvm"
         self.arch = "x86_64"
-        self.parallel = True
+        self.parallel = self.coherent = self.fsgsbase = True
         self.user_limit = USER_LIMIT
         self.device = _Device()
         self.arena = arena or Arena()
@@ -821,6 +823,9 @@ class KvmMachine:
 
     def flush(self, offset: int, length: int) -> None:
         self.arena.invalidate(offset, length)
+
+    def forget_code(self, address: int, length: int) -> None:
+        """A processor sees every write."""
 
     def reset(self) -> None:
         self.arena.reset()

@@ -14,12 +14,13 @@ the same backing are one physical page, so code that is changed through another 
 Gaps of the translator (QEMU 5, as Unicorn has it):
 
 - no alignment checks of PC and SP on aarch64, no #AC and no SIMD exceptions on x86-64;
-- code that changes is noticed where it is executed, when it becomes executable, and when new memory takes its place,
-  but not if it is written through a second mapping of the same pages while it stays executable;
+- code that changes is noticed where it is executed, when it becomes executable, and when new memory takes its place.
+  For what is written at another address, or by Noah, somebody must see to it (Machine.coherent): noah.mm does within a
+  process, but code in a file that another process, or write(2), changes meanwhile may be what it was;
 - some encodings that no CPU has (`lock` with a register operand, unallocated half-precision vector operations) make it
   call abort(3): the guest's process then dies of SIGABRT where a CPU raises SIGILL;
-- a page of a host file that somebody truncates while it is mapped ends the process with SIGBUS: there is no way to
-  return EXIT_HOST_FAULT from within translated code.
+- a page of a host file that another process truncates while it is mapped ends the process with SIGBUS: there is no
+  way to return EXIT_HOST_FAULT from within translated code.
 """
 
 from noah.vm.emulator.machine import EmulatorMachine

@@ -42,7 +42,9 @@ class EmulatorMachine:
         "_tables",
         "arch",
         "arena",
+        "coherent",
         "current",
+        "fsgsbase",
         "host_clock",
         "name",
         "parallel",
@@ -60,7 +62,7 @@ class EmulatorMachine:
     def __init__(self, arch: str, arena: Arena | None = None) -> None:
         self.name = "emulator"
         self.arch = arch
-        self.parallel = False
+        self.parallel = self.coherent = self.fsgsbase = False
         self.arena = arena or Arena()
         self.host_clock: HostClock | None = None
         self.stale = False
@@ -123,6 +125,10 @@ class EmulatorMachine:
             self.stale = False
             self.unicorn.flush_tlb()
         self.unicorn.forget_code(address, address + length)
+
+    def forget_code(self, address: int, length: int) -> None:
+        start = address & -PAGE
+        self._became_executable(start, (address + length + PAGE - 1 & -PAGE) - start)
 
     def map_host_clock(self, address: int) -> None:
         raise EngineError("an emulated guest does not see the host's time stamp counter")
