@@ -71,14 +71,14 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "thread_futex-barriers": "no portable call makes other threads pass a barrier: membarrier offers no command",
     },
     "emulator": {
+        "proc_exec-auxv": "guests have no vDSO: they ask the kernel for the time",
+        "time_clock-vdso_symbols": "guests have no vDSO: they ask the kernel for the time",
         "sig_fault-x86_float_exceptions": "Unicorn does not raise the SSE exceptions",
         "sig_fault-x86_unaligned": "Unicorn does not check the alignment of movaps",
         "sig_fault-x86_stack_not_canonical": "Unicorn reports a stack fault as a general protection fault",
     },
     "emulator-dynamic": {
         "mm_code-file": "Unicorn does not see that write(2) changes the file which code is mapped from",
-        "proc_exec-auxv": "guests have no vDSO: they ask the kernel for the time",
-        "time_clock-vdso_symbols": "guests have no vDSO: they ask the kernel for the time",
     },
 }
 
