@@ -34,7 +34,7 @@ bench: $(READY) build-tools  ## the workloads natively and in Noah, side by side
 	@$(BIN)/python bench/run.py $(ARGS)
 
 build-tools:
-	@tools/setup.sh need gcc libc6-dev strace
+	@tools/setup.sh need gcc libc6-dev aarch64-linux-gnu-gcc strace
 
 $(READY): pyproject.toml tools/setup.sh
 	@tools/setup.sh venv $(VENV)

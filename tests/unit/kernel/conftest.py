@@ -54,6 +54,7 @@ class StandInMachine:
     """Guest memory that only Noah itself looks at."""
 
     user_limit = 1 << 47
+    coherent = True
 
     def __init__(self, arch: str) -> None:
         self.arch = arch
@@ -87,7 +88,7 @@ class StandInHost:
             getitimer=lambda which: (0, 0),
         )
         self.poller = SimpleNamespace(poll=self._poll)
-        self.mem = SimpleNamespace(shared=lambda size: memoryview(bytearray(size)))
+        self.mem = SimpleNamespace(shared=lambda size, fd=-1: memoryview(bytearray(size)))
         self.procs = SimpleNamespace(
             getpid=lambda: OWN_PID,
             getresuid=lambda: (1000, 1000, 1000),

@@ -44,7 +44,7 @@ def plain(line: str) -> str:
     line = re.sub(r" /\* \d{4}-.*? \*/", "", line)  # strace adds a date to times of files
     line = re.sub(r"_IOC\w+ or (\w+)", r"\1", line)
     line = re.sub(r'read\((\d+), ".+", 4\) = 4', r"read(\1, RANDOM, 4) = 4", line)  # perl asks /dev/urandom
-    line = re.sub(r"si_[us]time=\d+", "si_time", line)
+    line = re.sub(r"si_[us]time=\d+( /\* [\d.]+ s \*/)?", "si_time", line)
     line = re.sub(r"\{tv_sec=\d+, tv_nsec=\d+\}\) = \?", "LEFT) = ?", line)
     return re.sub(r"tv_[nu]sec=\d+", "tv_sec", line)
 
