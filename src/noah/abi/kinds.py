@@ -21,6 +21,8 @@ S32: Final = "(({x} & 0xffffffff) ^ 0x80000000) - 0x80000000"
 U64: Final = "{x}"
 S64: Final = "({x} ^ 0x8000000000000000) - 0x8000000000000000"
 U16: Final = "{x} & 0xffff"
+LETTERS: Final = {U32: "u", S32: "i", U64: "q", S64: "l", U16: "h"}
+"""A letter for each: parameters are narrowed by the stub that their letters name (noah.syscalls.stubs)."""
 
 
 @final

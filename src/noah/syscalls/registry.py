@@ -5,8 +5,10 @@
         \"\"\"dup(2): ...\"\"\"
 
 The number comes from the function's name (noah.abi.numbers), how each register is narrowed and printed from the kinds
-in the annotations (noah.abi.kinds). A stub `lambda task, a0..a5: dup3(task, <narrowed a0>, ...)` is compiled when the
-call is first made; nothing is introspected after that. Unknown numbers are ENOSYS and are named once.
+in the annotations (noah.abi.kinds). A stub `lambda task, a0..a5: dup3(task, <narrowed a0>, ...)` stands between the run
+loop and the handler; nothing is introspected when a call is made. Calls whose parameters are narrowed alike have stubs
+of one form, and the forms are in a generated module: to compile them would take longer than all else that happens at
+the start, or, when a call is first made, each forked child some of it. Unknown numbers are ENOSYS and are named once.
 """
 
 from __future__ import annotations
@@ -17,12 +19,10 @@ from typing import Any, Final, TypeVar, overload
 from noah.abi import kinds
 from noah.abi.errno import ENOSYS, LinuxError
 from noah.abi.numbers import AARCH64, X86_64
+from noah.syscalls import stubs
 
 NUMBERS: Final[dict[str, dict[str, int]]] = {"x86_64": X86_64, "aarch64": AARCH64}
 TABLE_SIZE: Final = 512
-
-_MADE_BY_CHILDREN: Final = frozenset(("execve", "exit_group"))
-"""Calls that a forked child makes and its parent did not: compiled beforehand, or each child would compile them."""
 
 Stub = Callable[..., int]
 _F = TypeVar("_F", bound=Callable[..., int])
@@ -51,15 +51,27 @@ class Declaration:
                 raise TypeError(f"{name}: parameter {parameter} has no kind")
             self.parameters.append((parameter, metadata[0]))
 
-    def compile(self) -> Stub:
-        """The stub: narrows six raw registers to what the handler takes."""
-        arguments = ", ".join(
-            "(" + kind.expr.format(x=f"a{index}") + ")" for index, (_, kind) in enumerate(self.parameters)
-        )
-        scope: dict[str, Any] = {"_f": self.function}
-        exec(f"def {self.name}(task, a0, a1, a2, a3, a4, a5): return _f(task, {arguments})", scope)
-        stub: Stub = scope[self.name]
+    @property
+    def form(self) -> str:
+        """How its registers are narrowed: a letter for each parameter."""
+        return "".join(kinds.LETTERS[kind.expr] for _, kind in self.parameters)
+
+    def stub(self) -> Stub:
+        """The entry of the dispatch table: narrows six raw registers to what the handler takes."""
+        make = getattr(stubs, f"stub_{self.form}", None)
+        if make is None:  # a declaration newer than the generated module
+            scope: dict[str, Any] = {}
+            exec(source(self.form), scope)
+            make = scope[f"stub_{self.form}"]
+        stub: Stub = make(self.function)
         return stub
+
+
+def source(form: str) -> str:
+    """What tools/gen_stubs.py writes for calls of this form."""
+    by_letter = {letter: expr for expr, letter in kinds.LETTERS.items()}
+    arguments = ", ".join(["task", *(by_letter[letter].format(x=f"a{index}") for index, letter in enumerate(form))])
+    return f"def stub_{form}(call: Call) -> Call:\n    return lambda task, a0, a1, a2, a3, a4, a5: call({arguments})\n"
 
 
 DECLARATIONS: Final[dict[str, Declaration]] = {}
@@ -101,28 +113,12 @@ class Missing:
 
 
 def build_table(arch: str, missing: Missing) -> list[Stub]:
-    """The dispatch table of an architecture. Entries compile themselves when they are first called."""
-    numbers = NUMBERS[arch]
+    """The dispatch table of an architecture."""
     table: list[Stub] = [_unknown(f"system call {number}", missing) for number in range(TABLE_SIZE)]
-    for name, number in numbers.items():
+    for name, number in NUMBERS[arch].items():
         declaration = DECLARATIONS.get(name)
-        if name in _MADE_BY_CHILDREN and declaration is not None:
-            table[number] = declaration.compile()
-        elif declaration is not None:
-            table[number] = _deferred(table, number, declaration)
-        else:
-            table[number] = _unknown(name, missing)
+        table[number] = declaration.stub() if declaration is not None else _unknown(name, missing)
     return table
-
-
-def _deferred(table: list[Stub], number: int, declaration: Declaration) -> Stub:
-    def first_call(task: Any, *arguments: int) -> int:
-        stub = declaration.compile()
-        if table[number] is first_call:  # not if a tracer or a hook has wrapped this entry
-            table[number] = stub
-        return stub(task, *arguments)
-
-    return first_call
 
 
 def _unknown(name: str, missing: Missing) -> Stub:

@@ -57,7 +57,7 @@ def test_random_arguments(name: str, arch: str) -> None:
     host = StandInHost()
     task = make_task(host, arch)
     signals = task.process.signals
-    call = DECLARATIONS[name].compile()
+    call = DECLARATIONS[name].stub()
 
     def something_comes() -> None:
         host.advance(10**9)
