@@ -223,6 +223,35 @@ def kvm_trouble() -> str:
     return ""
 
 
+# Runs a command as user $0 and group $1 where /dev/kvm has the mode $2, whatever mode this machine gives it: the node
+# is another one, in a mount namespace that ends with the command.
+_ENTER_KVM: Final = """
+set -e
+mount -t tmpfs tmpfs /mnt
+mknod -m "$2" /mnt/kvm c $(stat -c '0x%t 0x%T' /dev/kvm)
+mount --bind /mnt/kvm /dev/kvm
+umount --lazy /mnt
+user=$0 group=$1
+shift 2
+exec setpriv --reuid "$user" --regid "$group" --clear-groups "$@"
+"""
+
+
+def with_kvm(user: pwd.struct_passwd, *, usable: bool) -> tuple[str, ...]:
+    """What to put before a command that root starts for `user`, who shall be able to use /dev/kvm, or not.
+
+    Skips the test where that cannot be arranged.
+    """
+    if kvm_trouble() and os.getuid() == 0:
+        pytest.skip(kvm_trouble())
+    if os.getuid():
+        if usable != (not kvm_trouble()):
+            pytest.skip(kvm_trouble() or "an ordinary user may use /dev/kvm here")
+        return ()
+    mode = "666" if usable else "600"
+    return ("unshare", "--mount", "sh", "-c", _ENTER_KVM, str(user.pw_uid), str(user.pw_gid), mode)
+
+
 def need_engine(engine: str) -> None:
     if engine == "kvm" and kvm_trouble():
         pytest.skip(kvm_trouble())

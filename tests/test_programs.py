@@ -37,6 +37,7 @@ from tests.running import (
     remove_tree,
     run,
     snapshot,
+    with_kvm,
     working_directory,
 )
 
@@ -208,11 +209,15 @@ def in_noah(name: str, target: Target) -> Outcome:
     for key, value in variables.items():
         command += ["-e", f"{key}={value}"]
     command += ["-w", str(WORK), "--", INTERPRETERS[SCRIPTS[name].suffix], name]
+    if who and target.engine == "kvm":
+        command, starter = [*with_kvm(who, usable=True), *command], None
+    else:
+        starter = who
     timeout = spec.timeout * (5 if target.engine == "emulator" else 1)
     # Noah's own notes go to a home of its own, not into the tree that is compared.
     with working_directory(who) as home:
         own = environment(HOME=str(home))
-        return outcome(run(command, cwd=WORK, env=own, user=who, timeout=timeout), spec)
+        return outcome(run(command, cwd=WORK, env=own, user=starter, timeout=timeout), spec)
 
 
 def listing(tree: dict[str, tuple[object, ...]]) -> list[str]:
@@ -255,8 +260,6 @@ def test_program_runs_as_natively(name: str, target: Target) -> None:
     if target.user != "root" and spec.only == "root":
         pytest.skip("this program needs the privileges of root")
     need_engine(target.engine)
-    if target.engine == "kvm" and run(["test", "-w", "/dev/kvm"], cwd="/", user=account(target.user)).status:
-        pytest.skip("/dev/kvm: an ordinary user has no permission here")
     noah_command(account(target.user))
     need_programs((INTERPRETERS[SCRIPTS[name].suffix].rpartition("/")[2], *spec.needs),
                   Path("/") if target.root == "host" else debian_root())  # fmt: skip
