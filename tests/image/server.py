@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -19,6 +20,9 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.failures: list[int] = []  # status codes for the next requests; 0: cut the content in the middle
         self.ranges = True
+        self.types: dict[str, str] = {}  # media types of files
+        self.guard: Callable[[str, Message], tuple[int, str, bytes] | None] = lambda path, headers: None
+        """May answer instead, by the path and what the head of the request says: status, challenge, content."""
 
     @property
     def url(self) -> str:
@@ -31,6 +35,9 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(server, Server)
         wanted = self.headers.get("Range", "")
         server.asked.append((self.path, wanted))
+        if (other := server.guard(self.path, self.headers)) is not None:
+            self._answer(*other)
+            return
         failure = server.failures.pop(0) if server.failures else 200
         content = server.files.get(self.path)
         if failure >= 400 or content is None:
@@ -41,9 +48,19 @@ class _Handler(BaseHTTPRequestHandler):
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
+        if self.path in server.types:
+            self.send_header("Content-Type", server.types[self.path])
         self.end_headers()
         part = content[start:]
         self.wfile.write(part[: len(part) // 2] if failure == 0 else part)
+
+    def _answer(self, status: int, more: str, content: bytes) -> None:
+        self.send_response(status)
+        if more:
+            self.send_header("Location" if status == 307 else "WWW-Authenticate", more)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
         """Not of interest."""

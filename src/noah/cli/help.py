@@ -132,29 +132,47 @@ can run, else 1.
 """
 
 PULL: Final = """\
-Usage: noah pull [OPTIONS] debian[:SUITE]
+Usage: noah pull [OPTIONS] SOURCE
 
 Gets an image: a root file system to run programs in. Images are kept in the user's data directory ($NOAH_DATA, else
-$XDG_DATA_HOME/noah or ~/.local/share/noah; on macOS ~/Library/Application Support/noah).
+$XDG_DATA_HOME/noah or ~/.local/share/noah; on macOS ~/Library/Application Support/noah). A pull that was interrupted
+goes on where it stopped; layers that are there already are not fetched again.
 
-debian makes a Debian system from Debian's archive: signatures and digests are checked, the packages' own scripts run
-inside Noah. SUITE is a name such as bookworm, trixie, sid or stable (the default).
+Sources:
+  debian[:SUITE]          a Debian system, made from Debian's archive: signatures and digests are checked, the packages'
+                          own scripts run inside Noah. SUITE is a name such as bookworm, trixie, sid or stable (default)
+  docker://[SERVER/]NAME[:TAG|@DIGEST]
+                          an image of a registry (default: that of docker, and the tag latest)
+  oci:DIR[:TAG]           an image of a directory in the OCI's layout, as skopeo(1) and umoci(1) make them
+  oci-archive:FILE[:TAG]  the same in an archive
+  docker-archive:FILE[:NAME:TAG]
+                          an image of what `docker save` or `podman save` has written
+  rootfs:TARBALL          any root file system as a tar archive, compressed or not
 
+Options:
+  --arch amd64|arm64      the processor to get it for (default: this machine's)
+  --name NAME[:TAG]       what to call the image (default: as the source does)
+  -q, --quiet             print nothing but the image's id
+  --tls-verify=false      also a registry without TLS (one on this machine may be so in any case)
+
+Options for debian:
   --variant minbase|standard|buildd
                           the essential packages and apt (minbase, the default), all that Debian calls important too,
                           or what is needed to build packages
   --include PACKAGE,...   further packages, with all that they depend on
-  --arch amd64|arm64      the processor to make it for (default: this machine's)
   --mirror URL            where the archive is; default: $NOAH_DEBIAN_MIRROR, the mirror that the host's own apt is
                           configured for, http://deb.debian.org/debian
   --keyring FILE          accept the signatures of these keys instead of those of Debian's archive
   --allow-expired         accept indices whose time is over (as does an apt with Check-Valid-Until "false")
-  --name NAME[:TAG]       what to call the image (default: debian:SUITE)
-  -q, --quiet             print nothing but the image's id
+
+Passwords for registries are those that `docker login` or `podman login` has kept: in ~/.docker/config.json
+($DOCKER_CONFIG), with its credential helpers, and in containers/auth.json ($REGISTRY_AUTH_FILE).
 
 Examples:
   noah pull debian
   noah pull debian:trixie --include build-essential,git --name work
+  noah pull docker://alpine && noah run --rm -it alpine sh
+  skopeo copy docker://busybox oci:busybox && noah pull oci:busybox
 """
 
 IMAGES: Final = """\

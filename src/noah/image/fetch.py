@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import ssl
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from noah import __version__
@@ -20,7 +21,7 @@ from noah.image.errors import ImageError, NotFoundError, describe
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
-    from http.client import HTTPResponse
+    from http.client import HTTPMessage, HTTPResponse
 
     from noah.image.progress import Progress
     from noah.image.store import Store
@@ -47,6 +48,22 @@ class _Pause:
     seconds = 0.5
 
 
+class RefusedError(ImageError):
+    """The server wants to know who asks, or does not serve whom it knows. content: what it says of it."""
+
+    content = b""
+
+
+class Login(Protocol):
+    """Says who asks. Used by several threads."""
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        """For a request; they are not passed on to where that leads."""
+
+    def challenged(self, url: str, challenges: Sequence[str], sent: str) -> bool:
+        """The server has refused a request that had `sent` as its Authorization: whether to try once more."""
+
+
 class Stopped(Exception):
     """Another download has failed."""
 
@@ -65,10 +82,19 @@ class Fetcher:
         own = urllib.request.ProxyHandler({**(proxies or {}), **urllib.request.getproxies()})
         self._opener = urllib.request.build_opener(own)
         self._stop = threading.Event()
+        self.login: Login | None = None
 
-    def open(self, url: str, headers: Mapping[str, str] | None = None) -> HTTPResponse:
-        """Start a download, with several tries. NotFoundError for what is not there, ImageError."""
-        request = urllib.request.Request(url, headers={"User-Agent": f"noah/{__version__}", **(headers or {})})
+    def open(
+        self, url: str, headers: Mapping[str, str] | None = None, data: bytes | None = None, *, known: bool = False
+    ) -> HTTPResponse:
+        """Start a download, with several tries. NotFoundError for what is not there, RefusedError, ImageError.
+
+        data: to be posted. known: the login has been asked already.
+        """
+        request = urllib.request.Request(url, data, {"User-Agent": f"noah/{__version__}", **(headers or {})})
+        own = self.login.headers(url) if self.login is not None else {}
+        for key, value in own.items():
+            request.add_unredirected_header(key, value)
         trouble = ""
         for number in range(_TRIES):
             if number and self._stop.wait(_Pause.seconds * 2**number):
@@ -77,7 +103,16 @@ class Fetcher:
                 response: HTTPResponse = self._opener.open(request, timeout=_TIMEOUT_S)
                 return response
             except urllib.error.HTTPError as error:
+                content = error.read(_CHUNK) if error.code in (401, 403) else b""
                 error.close()
+                if error.code == 401 and self.login is not None and not known:
+                    challenges = error.headers.get_all("WWW-Authenticate", [])
+                    if self.login.challenged(url, challenges, own.get("Authorization", "")):
+                        return self.open(url, headers, data, known=True)
+                if error.code in (401, 403):
+                    refused = RefusedError(f"{url}: {error.reason} (HTTP {error.code})")
+                    refused.content = content
+                    raise refused from None
                 if error.code in (404, 410):
                     raise NotFoundError(f"{url}: not found (HTTP {error.code})") from None
                 if error.code < 500 and error.code != 429:
@@ -89,20 +124,40 @@ class Fetcher:
                     raise NotFoundError(f"{url}: not found") from None
         raise ImageError(f"{urlsplit(url).netloc or url}: {trouble}")
 
-    def read(self, url: str) -> bytes:
-        """A small file. NotFoundError, ImageError."""
+    def read(self, url: str, headers: Mapping[str, str] | None = None, data: bytes | None = None) -> bytes:
+        """A small file. NotFoundError, RefusedError, ImageError. data: to be posted."""
+        return self.read_with(url, headers, data)[0]
+
+    def read_with(
+        self, url: str, headers: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> tuple[bytes, HTTPMessage]:
+        """As read(), with the head of the answer."""
         for number in range(_TRIES):
             try:
-                with self.open(url) as response:
-                    data = response.read(_SMALL + 1)
+                with self.open(url, headers, data) as response:
+                    content = response.read(_SMALL + 1)
+                    if len(content) <= _SMALL and (missing := getattr(response, "length", 0)):
+                        raise http.client.IncompleteRead(content, missing)
             except (http.client.HTTPException, OSError) as error:
                 if number == _TRIES - 1:
                     raise ImageError(f"{url}: {_why(error)}") from None
                 continue
-            if len(data) > _SMALL:
+            if len(content) > _SMALL:
                 raise ImageError(f"{url}: too large")
-            return data
+            return content, response.headers
         raise AssertionError
+
+    def speaks_tls(self, server: str) -> bool:
+        """Whether a web server answers over TLS, whatever it says."""
+        try:
+            self._opener.open(f"https://{server}/", timeout=_TIMEOUT_S).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        except urllib.error.URLError as error:
+            return isinstance(error.reason, ssl.SSLCertVerificationError)
+        except (http.client.HTTPException, OSError):
+            return False
+        return True
 
     def is_kept(self, sha256: str) -> bool:
         return (self._kept / sha256).exists()

@@ -34,6 +34,7 @@ Record = dict[str, Any]
 """What image.json holds: "architecture", "created", "config" (as OCI's), "origin", "size"."""
 
 SHORT: Final = 12  # letters of an id as docker(1) shows it
+_SHORTER: Final = ("", "docker.io/library/", "docker.io/")
 
 
 class Image(NamedTuple):
@@ -221,10 +222,7 @@ class Store:
     def find(self, name: str) -> Image:
         """By name, id or the beginning of an id. NotFoundError."""
         names = self.names()
-        try:
-            id = names.get(full_name(name), "")
-        except ImageError:
-            id = ""
+        id = names.get(self._known(name, names), "")
         if not id:
             wanted = name.removeprefix("sha256:")
             ids = [path.name for path in (self.directory / "images").iterdir()]
@@ -237,15 +235,24 @@ class Store:
             raise NotFoundError(f"no image is called {name}; see 'noah images', or get it with 'noah pull'")
         return self._image(directory, [other for other, target in names.items() if target == id])
 
+    def _known(self, name: str, names: Mapping[str, str]) -> str:
+        """The name in full; "" if no image has it. Those of docker's own registry go by short names, too."""
+        try:
+            whole = full_name(name)
+        except ImageError:
+            return ""
+        return next((each for prefix in _SHORTER if (each := prefix + whole) in names), "")
+
     def remove(self, name: str, *, force: bool = False) -> list[str]:
         """Take a name away, and the image with its last one. Returns what was done, a line each. ImageError."""
         with self.lock():
             image = self.find(name)
             users = self.containers_of(image.id)
-            by_name = not image.id.startswith(name.removeprefix("sha256:"))
+            known = self._known(name, self.names())
+            by_name = bool(known)
             if not by_name and len(image.names) > 1 and not force:
                 raise ImageError(f"{name} has several names ({', '.join(image.names)}): name one, or say --force")
-            gone = [full_name(name)] if by_name else image.names
+            gone = [known] if by_name else image.names
             last = len(gone) == len(image.names)
             if last and users and not (force and by_name):
                 raise ImageError(f"{name} is in use by container {users[0]}: remove that first ('noah rm')")
