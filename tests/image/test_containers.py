@@ -240,6 +240,14 @@ def test_volumes_stay_with_the_container(cli: Noah, tmp_path: Path) -> None:
     assert cli("start", "-a", "one").stdout == "theirs\n"
 
 
+def test_trace_of_what_runs_in_a_container(cli: Noah, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    assert cli("run", "-d", "--name", "one", f"--strace={trace}", "small", "sleep", "1000").returncode == 0
+    assert 'execve("' in trace.read_text()
+    shown = cli("exec", "--strace", "one", "cat", "/etc/passwd")
+    assert 'openat(AT_FDCWD, "/etc/passwd", O_RDONLY' in shown.stderr
+
+
 def test_guest_users_own_files(cli: Noah) -> None:
     script = """
     touch /f; chown 1000:50 /f; chmod 4750 /f; stat -c '%u:%g %a' /f

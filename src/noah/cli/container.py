@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from noah.cli.main import FAILURE, complain, say
 from noah.cli.parse import Option, Parsed, UsageError, parse
-from noah.cli.run import HELP, hooks, launch, settings
+from noah.cli.run import HELP, STRACE, hooks, launch, settings
 from noah.cli.trouble import FAILED, told
 from noah.util.text import printable
 
@@ -28,6 +28,7 @@ _EXEC: Final = (
     Option("--user", "-u", metavar="USER[:GROUP]"),
     Option("--interactive", "-i"),
     Option("--tty", "-t"),
+    STRACE,
 )
 _SHELL: Final = (HELP, Option("--user", "-u", metavar="USER[:GROUP]"))
 _SHELLS: Final = (b"/bin/bash", b"/bin/sh")
@@ -199,6 +200,7 @@ def _join(host: Host, container: Container, words: list[bytes], given: Options) 
     options.environ |= given.environ
     options.cwd = given.cwd or options.cwd
     options.user = given.user or options.user
+    options.tracer = given.tracer
     options.box = lambda host: box_of(host, container)
     return launch(words, options)
 

@@ -209,6 +209,7 @@ Runs one more program in a container that is running. The program's exit status 
   -w, --workdir DIR       the working directory, a path of the container
   -u, --user USER[:GROUP] become this user
   -i, -t                  accepted for the sake of habit: streams and terminals are always handed through
+  --strace[=FILE]         write every system call to FILE, or to stderr, as strace(1) does
 """
 
 SHELL: Final = """\

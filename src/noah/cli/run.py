@@ -31,7 +31,8 @@ _CONTAINER: Final = (
     Option("--detach", "-d"),
     Option("--entrypoint", metavar="PROGRAM"),
 )
-_RUN: Final = (*COMMON, *_CONTAINER, Option("--strace", metavar="FILE", optional=True))
+STRACE: Final = Option("--strace", metavar="FILE", optional=True)
+_RUN: Final = (*COMMON, *_CONTAINER, STRACE)
 _TRACE: Final = (*COMMON, Option("-c"), Option("-f"), Option("-o", metavar="FILE"))
 
 
@@ -46,12 +47,7 @@ def run(words: list[bytes]) -> int:
         from noah.cli.container import run_image
 
         return run_image(image, parsed)
-    options = options_from(parsed)
-    if parsed.has("--strace"):
-        from noah.trace.strace import Strace
-
-        options.tracer = Strace(parsed.last("--strace") or None)
-    return launch(parsed.words, options)
+    return launch(parsed.words, options_from(parsed))
 
 
 def image_of(parsed: Parsed) -> str:
@@ -122,6 +118,10 @@ def settings(parsed: Parsed) -> Options:
     options.engine = printable(parsed.last("--engine", b"auto"))
     options.host = printable(parsed.last("--host", b"auto"))
     hooks(options, verbose=parsed.has("--verbose"))
+    if parsed.has("--strace"):
+        from noah.trace.strace import Strace
+
+        options.tracer = Strace(parsed.last("--strace") or None)
     return options
 
 
