@@ -291,3 +291,33 @@ CASE(address_space_limit) {
         BOOL("brk refused", (char *)syscall(SYS_brk, (char *)sbrk(0) + (2UL << 30)) == (char *)sbrk(0));
     }
 }
+
+/* Areas of all sizes come, are cut and go: each shows what was written there and nothing of those that were before. */
+CASE(areas_come_and_go) {
+    enum { AREAS = 12, STEPS = 250 };
+    struct { char *start; size_t pages; unsigned long mark; } areas[AREAS] = {0};
+    unsigned seed = 2;
+    long wrong = 0;
+#define DRAW(below) ((seed = seed * 1103515245 + 12345) >> 8) % (below)
+#define EACH_PAGE(area) for (size_t i = 0; i < (area).pages; i++)
+#define WORD(area, i) *(volatile unsigned long *)((area).start + (i) * PAGE)
+#define LOOK(area) EACH_PAGE(area) wrong += WORD(area, i) != (area).mark + ((area).mark ? i : 0)
+    for (int step = 1; step <= STEPS; step++) {
+        int which = DRAW(AREAS);
+        LOOK(areas[which]);
+        if (areas[which].pages > 2000 && DRAW(3) == 0) {
+            size_t rest = 1 + DRAW(areas[which].pages - 1);
+            NEED(munmap(areas[which].start + rest * PAGE, (areas[which].pages - rest) * PAGE));
+            areas[which].pages = rest;
+            continue;
+        }
+        if (areas[which].pages) NEED(munmap(areas[which].start, areas[which].pages * PAGE));
+        areas[which].pages = DRAW(2) ? 1 + DRAW(4000) : 1 + DRAW(40);
+        areas[which].start = pages(areas[which].pages, READ_WRITE);
+        areas[which].mark = 0;
+        LOOK(areas[which]);
+        areas[which].mark = (unsigned long)step << 20;
+        EACH_PAGE(areas[which]) WORD(areas[which], i) = areas[which].mark + i;
+    }
+    say("wrong %ld", wrong);
+}

@@ -139,6 +139,7 @@ _CHUNK: Final = 64 << 20  # one memory slot
 _TABLE_ZONE: Final = 30 << 20  # for page tables, in the first slot
 _EAGER_LIMIT: Final = 256 << 20  # larger mappings get their page tables when they are touched
 _CPUID_ENTRIES: Final = 200
+_NESTED_PAGING: Final = ("/sys/module/kvm_intel/parameters/ept", "/sys/module/kvm_amd/parameters/npt")
 
 _CLOCK_SLOT: Final = 20_000  # and their first slot
 _READ_ONLY_SLOT: Final = 2
@@ -179,7 +180,7 @@ def _task_segment(number: int) -> bytes:
 class _Device:
     """/dev/kvm, opened once a process; its answers do not change."""
 
-    __slots__ = ("cpuid", "fd", "run_size", "xfeatures")
+    __slots__ = ("cpuid", "fd", "nested_paging", "run_size", "xfeatures")
 
     def __init__(self) -> None:
         try:
@@ -197,6 +198,16 @@ class _Device:
         struct.pack_into("<II", table, 0, _CPUID_ENTRIES, 0)
         ioctl(self.fd, _GET_SUPPORTED_CPUID, table)
         self.cpuid, self.xfeatures = guest_table(table)
+        self.nested_paging = any(_says_yes(path) for path in _NESTED_PAGING)
+
+
+def _says_yes(parameter: str) -> bool:
+    """Whether a module is there and has a parameter switched on."""
+    try:
+        with open(parameter, "rb") as file:
+            return file.read(1) in (b"Y", b"1")
+    except OSError:
+        return False
 
 
 class KvmVcpu:
@@ -628,7 +639,7 @@ class KvmMachine:
         arena.anonymous(at, len(tables))
         arena.view[at : at + len(tables)] = tables
         assert arena.alloc(_TABLE_ZONE) == x86_system.SIZE
-        self._tables = PageTables(arena, self._zone)
+        self._tables = PageTables(arena, self._zone, large=self.device.nested_paging)
         self.root = self._tables.root
         self._lazy.clear()
         self._tables.map(USER_LIMIT + at, x86_system.STUBS - at, at, kernel_flags_of(READ))

@@ -92,10 +92,11 @@ class PageTables:
 
     A hypervisor with shadow paging keeps what it derived from a table by the table's guest-physical page, and does not
     see that the host writes another one there: what was linked to the old table then shows the new one's pages. So
-    pages come from a zone that never gives one twice, where there is such a hypervisor.
+    pages come from a zone that never gives one twice, where there is such a hypervisor. It keeps what it derived from
+    a large entry as well, by the memory that this one mapped: there are none then.
     """
 
-    __slots__ = ("_arena", "_directories", "_pointers", "_pool", "_tables", "_words", "_zone", "root")
+    __slots__ = ("_arena", "_directories", "_large", "_pointers", "_pool", "_tables", "_words", "_zone", "root")
 
     LINK: ClassVar[int] = _LINK  # what makes an entry point to a table
     SIZE: ClassVar[int] = _LARGE  # the bit that tells a 2 MiB entry from a 4 KiB one (and from a link)
@@ -103,8 +104,10 @@ class PageTables:
     DIRTY: ClassVar[int] = _DIRTY
     ADDRESS: ClassVar[int] = _ADDRESS
 
-    def __init__(self, arena: Arena, zone: TableZone | None = None) -> None:
+    def __init__(self, arena: Arena, zone: TableZone | None = None, *, large: bool = True) -> None:
+        """large: 2 MiB may be mapped by one entry."""
         self._arena = arena
+        self._large = large
         self._zone = zone
         self._words = arena.words
         self._pool: list[int] = []
@@ -161,12 +164,12 @@ class PageTables:
         if not flags:
             self.unmap(address, length)
             return
-        words = self._words
+        words, large = self._words, self._large
         end = address + length
         while address < end:
             region = address >> 21
             limit = (region + 1) << 21
-            if limit <= end and not (address | offset) & (HUGE - 1) and region not in self._tables:
+            if large and limit <= end and not (address | offset) & (HUGE - 1) and region not in self._tables:
                 # a run of large entries, up to the end of this page directory
                 gib = (address >> 30) + 1 << 30
                 count = (min(end, gib) - address) >> 21
