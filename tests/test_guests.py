@@ -49,13 +49,10 @@ TARGETS: Final = {
 }
 # Programs that also run without a dynamic loader: there the first page, brk and auxv look different.
 STATIC: Final = {"proc_exec": ("static", "static-pie"), "mm_map": ("static",), "mm_fault": ("static",)}
-# Its deadlock, which Noah does not find, ends only with the time limit.
-SLOW: Final = frozenset(("file_lock",))
 # What an engine or a host cannot do, or Noah does not do yet, by program and case: it only shrinks.
 LIMITS: Final[dict[str, dict[str, str]]] = {
     "kvm": {
         "file_dev-devices": "read(2) looks at the buffer before it knows that /dev/null has nothing for it",
-        "file_lock-posix_waits_and_deadlock": "deadlocks of waiting locks are not found: EDEADLK",
     },
     "posix": {
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
@@ -220,7 +217,6 @@ def explain(case: str, native: Run, noah: Run) -> str:
 def collect() -> Iterator[object]:
     for target, marks in TARGETS.items():
         for name in SOURCES:
-            slow = [pytest.mark.slow] if name in SLOW else []
             for variant in (target.variant, *(STATIC.get(name, ()) if target == next(iter(TARGETS)) else ())):
                 chosen = target._replace(variant=variant)
                 for case in cases_of(name, variant):
@@ -229,7 +225,7 @@ def collect() -> Iterator[object]:
                         for limited in {target.engine, target.host, f"{target.engine}-{variant}"} & LIMITS.keys()
                         if (reason := LIMITS[limited].get(f"{name}-{case}"))
                     ]
-                    yield pytest.param(name, case, chosen, marks=[*marks, *known, *slow], id=f"{chosen}-{name}-{case}")
+                    yield pytest.param(name, case, chosen, marks=[*marks, *known], id=f"{chosen}-{name}-{case}")
 
 
 @functools.cache

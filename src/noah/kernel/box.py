@@ -15,6 +15,7 @@ from noah.abi.errno import LinuxError
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
 from noah.kernel.card import CARDS_SIZE, Cards, Shown
+from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
 from noah.vfs.credentials import Credentials
 
 _BLOCK: Final = 4096  # process ids that are looked at together
@@ -26,15 +27,18 @@ _PROGRAMS: Final = 1 << 12  # must be a power of 2
 class Box:
     """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_blocks", "_host", "_members", "_programs", "_records", "cards")
+    __slots__ = ("_blocks", "_host", "_members", "_programs", "_records", "cards", "lock_waits")
 
     def __init__(self, host: Host, fd: int = -1) -> None:
         """fd: a file that others join the box by; it may be closed afterwards."""
         self._host = host
         records = PID_MAX_LIMIT * _RECORD * 4
-        shared = host.mem.shared(CARDS_SIZE + records + PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK + _PROGRAMS, fd)
+        members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
+        shared = host.mem.shared(CARDS_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS, fd)
         self.cards = Cards(shared[:CARDS_SIZE], self.contains)
         shared = shared[CARDS_SIZE:]
+        self.lock_waits = LockWaits(shared[:LOCK_WAITS_SIZE])
+        shared = shared[LOCK_WAITS_SIZE:]
         self._records = shared[:records].cast("I")
         self._members = shared[records : records + PID_MAX_LIMIT]
         self._blocks = shared[records + PID_MAX_LIMIT : -_PROGRAMS]  # which parts of _members are worth a look

@@ -1,14 +1,14 @@
 """Locks: flock(2) and the record locks of fcntl(2).
 
 A lock that is held is tried again and again with short sleeps: the host's own waiting could not be interrupted by a
-signal of the guest. Deadlocks among record locks are not found this way (EDEADLK).
+signal of the guest. Deadlocks among record locks are found by kernel.lockwaits.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EACCES, EAGAIN, EBADF, EINVAL, LinuxError
+from noah.abi.errno import EACCES, EAGAIN, EBADF, EDEADLK, EINVAL, LinuxError
 from noah.abi.fcntl import (
     F_GETLK,
     F_OFD_GETLK,
@@ -26,6 +26,7 @@ from noah.abi.kinds import Fd, FlockOp
 from noah.abi.structs import Flock as FlockLayout
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.host.values import Flock
+from noah.kernel.lockwaits import closed
 from noah.kernel.task import Task
 from noah.syscalls.paths import file_of
 from noah.syscalls.registry import syscall
@@ -85,15 +86,39 @@ def record_lock(task: Task, file: OpenFile, command: int, argument: int) -> int:
     if not 0 <= kind <= F_UNLCK or not 0 <= whence <= 2:
         raise LinuxError(EINVAL)
     once = _WITHOUT_WAIT.get(command, command)
-    retry = _Retry(task)
-    while True:
-        try:
-            found = task.host.files.fcntl_lock(file.poll_fd, once, lock)
-            break
-        except LinuxError as error:
-            if error.errno not in (EAGAIN, EACCES) or once == command:
-                raise
-        retry.sleep()
+    try:
+        found = task.host.files.fcntl_lock(file.poll_fd, once, lock)
+    except LinuxError as error:
+        if error.errno not in (EAGAIN, EACCES) or once == command:
+            raise
+        _wait_for_lock(task, file.poll_fd, once, lock)
+        return 0
     if command in (F_GETLK, F_OFD_GETLK):
         task.mem.write(argument, FlockLayout.struct.pack(*found))
     return 0
+
+
+def _wait_for_lock(task: Task, fd: int, once: int, lock: Flock) -> None:
+    """F_SETLKW of a lock that is held. EDEADLK if its holder waits for one of this process (POSIX locks only)."""
+    files, pid, waits = task.host.files, task.pid, task.process.box.lock_waits
+    retry = _Retry(task)
+    suspected: list[tuple[int, int, int]] = []
+    waits.begin(pid)
+    try:
+        while True:
+            if once == F_SETLK:
+                waits.note(pid, files.fcntl_lock(fd, F_GETLK, lock).pid)
+                circle = waits.circle(pid)
+                if closed(suspected, circle):
+                    raise LinuxError(EDEADLK)
+                if [each[:2] for each in suspected] != [each[:2] for each in circle]:
+                    suspected = circle
+            retry.sleep()
+            try:
+                files.fcntl_lock(fd, once, lock)
+                return
+            except LinuxError as error:
+                if error.errno not in (EAGAIN, EACCES):
+                    raise
+    finally:
+        waits.end(pid)
