@@ -1,8 +1,8 @@
 """Who waits for whose record lock, box-wide: so that F_SETLKW can tell a deadlock (EDEADLK).
 
-Every process tries its lock again and again (noah.syscalls.lock), and says here each time whom it waits for. A circle of
-such waits is a deadlock, but a wait that is over may still stand here until its process looks again. So a circle counts
-only when it was there before each of its members tried once more, in the same wait, and failed.
+Every process tries its lock again and again (noah.syscalls.lock), and says here each time whom it waits for. A circle
+of such waits is a deadlock, but a wait that is over may still stand here until its process looks again. So a circle
+counts only when it was there before each of its members tried once more, in the same wait, and failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LockWaits:
     def circle(self, pid: int) -> list[tuple[int, int, int]]:
         """Process, wait and attempt of all that `pid` waits for, if the last of them waits for `pid`; else nothing."""
         words = self._words
-        found = []
+        found: list[tuple[int, int, int]] = []
         each = words[pid * _RECORD + _HOLDER]
         while each != pid:
             if not 0 < each < PID_MAX_LIMIT or len(found) == _LONGEST:
