@@ -57,6 +57,18 @@ static void *leave_alone(void *code) {
 
 static void note(int signo) { seen = signo; }
 
+static struct { volatile long own, child; volatile int stop; } beside_vfork __attribute__((aligned(4096)));
+
+static void *write_beside_vfork(void *unused UNUSED) {
+    long lost = 0;
+    for (long i = 1; !beside_vfork.stop; i++) {
+        beside_vfork.own = i;
+        for (int pause = 0; pause < 100; pause++)
+            if (beside_vfork.own != i) lost = 1;
+    }
+    return (void *)lost;
+}
+
 static long joined(pthread_t thread) {
     void *result = NULL;
     int error = pthread_join(thread, &result);
@@ -117,6 +129,22 @@ CASE(fork_in_a_thread) {
     pthread_t thread;
     pthread_create(&thread, NULL, fork_here, NULL);
     say("status: %ld", joined(thread));
+}
+
+CASE(vfork_beside_a_thread_that_writes_the_same_page) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, write_beside_vfork, NULL);
+    for (long i = 1; i <= 20; i++) {
+        pid_t child = vfork();
+        if (!child) {
+            beside_vfork.child = i;
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+        if (beside_vfork.child != i) say("the child's word is lost");
+    }
+    beside_vfork.stop = 1;
+    say("lost %ld", joined(thread));
 }
 
 CASE(one_waits_while_another_works) {

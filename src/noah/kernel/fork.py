@@ -3,7 +3,7 @@
 A vfork child shares its parent's memory until it executes a program or exits. Here it is a copy as well; the pages
 that it wrote (by the dirty bits of its own page tables, and by Noah's writes for it) are sent back through a pipe on
 which the suspended parent waits: what the parent sees then is what sharing would have shown. posix_spawn(3) relies on
-it.
+it. Other threads of the parent are suspended too, lest what they write meanwhile be overwritten.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     process = task.process
     host = process.host
     ends = host.files.pipe() if flags & CLONE_VFORK else None
+    if flags & CLONE_VFORK and flags & CLONE_VM and process.threads is not None:
+        process.threads.stop_others(task)
     process.machine.before_fork(task.vcpu)
     process.before_fork()
     if flags & CLONE_PARENT or exit_signal != SIGCHLD:

@@ -282,6 +282,7 @@ class Task:
         try:
             return self.vcpu.run()
         finally:
+            self.where = KERNEL  # or at its door
             threads.enter(self)
 
     def run_in_turn(self) -> int:

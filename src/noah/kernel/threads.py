@@ -74,6 +74,15 @@ class Threads:
         task.where = where
         self._lock.release()
 
+    def stop_others(self, task: Task) -> None:
+        """Have no other thread run guest code until the caller, who is in the kernel, leaves it."""
+        others = [other for other in self._process.tasks if other is not task]
+        for other in others if self._turns is None else ():
+            if other.where == GUEST:
+                other.vcpu.kick()
+            while other.where == GUEST:
+                task.host.poller.poll((), 20_000, signals=False)
+
     def kick(self, task: Task) -> None:
         """Bring a thread into the kernel, out of guest code or out of its wait."""
         if task.where == GUEST:
