@@ -27,6 +27,7 @@ CASE(get_and_set) {
         CHECK("prlimit by pid", prlimit(getpid(), RLIMIT_NOFILE, NULL, &old));
         say("now %ld %ld", (long)old.rlim_cur, (long)old.rlim_max);
         CHECK("no such process", prlimit(0x3ffffff, RLIMIT_NOFILE, NULL, &old));
+        CHECK("negative pid", prlimit(-1, RLIMIT_NOFILE, NULL, &old));
         limit = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
         CHECK("files without limit", setrlimit(RLIMIT_NOFILE, &limit));
         IN_CHILD("inherited") {
@@ -185,6 +186,8 @@ CASE(scheduling) {
     CHECK("size 0", syscall(SYS_sched_getaffinity, 0, 0, &set));
     CHECK("bad pointer", syscall(SYS_sched_getaffinity, 0, sizeof set, BAD_POINTER));
     CHECK("no such process", syscall(SYS_sched_getaffinity, 0x3ffffff, sizeof set, &set));
+    CHECK("negative pid", syscall(SYS_sched_getaffinity, -1, sizeof set, &set));
+    CHECK("negative pid to set", syscall(SYS_sched_setaffinity, -1, sizeof set, &set));
     IN_CHILD("child") {
         CHECK("set the same", sched_setaffinity(0, sizeof set, &set));
         cpu_set_t none;

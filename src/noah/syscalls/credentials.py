@@ -299,9 +299,14 @@ def capset(task: Task, header: CapHeaderPtr, data: CapDataPtr) -> int:
 
 
 def check_pid(task: Task, pid: Pid) -> int:
-    """A pid argument that names the caller (0), one of its threads or a process of the box; ESRCH otherwise."""
+    """find_pid() for the calls that check a pid first: EINVAL when it is negative."""
     if pid < 0:
         raise LinuxError(EINVAL)
+    return find_pid(task, pid)
+
+
+def find_pid(task: Task, pid: Pid) -> int:
+    """A pid argument that names the caller (0), one of its threads or a process of the box; ESRCH otherwise."""
     process = task.process
     if pid and pid != task.pid and not process.box.contains(pid) and all(pid != own.tid for own in process.tasks):
         raise LinuxError(ESRCH)

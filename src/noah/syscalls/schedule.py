@@ -45,7 +45,7 @@ from noah.abi.sched import (
 )
 from noah.abi.structs import SchedAttr
 from noah.kernel.task import Task
-from noah.syscalls.credentials import check_pid
+from noah.syscalls.credentials import check_pid, find_pid
 from noah.syscalls.registry import syscall
 
 _NORMAL: Final = (SCHED_OTHER, SCHED_BATCH, SCHED_IDLE)
@@ -158,7 +158,7 @@ def sched_getaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     """sched_getaffinity(2): the CPUs a thread may run on; answers the bytes written."""
     if size & 7 or size * 8 < task.host.procs.nproc():
         raise LinuxError(EINVAL)
-    cpus = task.host.procs.sched_getaffinity(check_pid(task, pid))
+    cpus = task.host.procs.sched_getaffinity(find_pid(task, pid))
     needed = (max(cpus) // 64 + 1) * 8
     if size < needed:
         raise LinuxError(EINVAL)
@@ -171,7 +171,7 @@ def sched_getaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
 def sched_setaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     """sched_setaffinity(2): bind a thread to CPUs."""
     bits = int.from_bytes(task.mem.read(mask, min(size, 128)), "little")
-    check_pid(task, pid)
+    find_pid(task, pid)
     cpus = [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]
     if not cpus:
         raise LinuxError(EINVAL)

@@ -41,7 +41,7 @@ from noah.abi.resource import (
 )
 from noah.abi.structs import Rlimit, Rusage, Sysinfo, Utsname
 from noah.kernel.task import Task
-from noah.syscalls.credentials import check_pid
+from noah.syscalls.credentials import find_pid
 from noah.syscalls.registry import syscall
 
 RELEASE: Final = b"6.1.0-noah"
@@ -224,7 +224,7 @@ def prlimit64(task: Task, pid: Pid, resource: ResourceId, new: RlimitPtr, old: R
     """prlimit(2): get and set limits."""
     if not 0 <= resource < RLIM_NLIMITS:
         raise LinuxError(EINVAL)
-    if check_pid(task, pid) not in (0, task.pid):
+    if find_pid(task, pid) not in (0, task.pid):
         task.process.missing("prlimit64: another process")
         raise LinuxError(EPERM)
     limits = task.mem.unpack(Rlimit.struct, new) if new else None
