@@ -62,6 +62,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "event_inotify-files": "no portable call watches files: inotify_init is ENOSYS",
         "event_inotify-waiting": "no portable call watches files: inotify_init is ENOSYS",
         "event_epoll-shared_after_fork": "an epoll set is a table of the process here",
+        "file_fd-directory_notification": "no portable call watches directories: F_NOTIFY is EINVAL",
         "thread_futex-processes": "nothing tells how many other processes wait for a word",
         "thread_futex-processes_bitset_and_requeue": "nothing tells how many other processes wait for a word",
         "thread_futex-priority_inheriting_mutex": "no portable call locks a word of memory: FUTEX_LOCK_PI is ENOSYS",

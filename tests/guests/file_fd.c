@@ -69,6 +69,36 @@ static volatile sig_atomic_t came;
 
 static void note_io(int signo) { came = signo; }
 
+static void wait_for_io(const char *what) {
+    for (int i = 0; i < 500 && !came; i++) sleep_ms(1);
+    say("%s: %s", what, came == SIGIO ? "SIGIO" : "nothing");
+    came = 0;
+}
+
+CASE(directory_notification) {
+    NEED(mkdir("watched", 0755));
+    int folder = NEED(open("watched", O_RDONLY | O_DIRECTORY)), file = NEED(open("watched/f", O_CREAT | O_RDWR, 0644));
+    signal(SIGIO, note_io);
+    CHECK("not a directory", fcntl(file, F_NOTIFY, DN_CREATE));
+    CHECK("forget nothing", fcntl(file, F_NOTIFY, 0));
+    CHECK("a path", fcntl(NEED(open("watched", O_PATH)), F_NOTIFY, DN_CREATE));
+    CHECK("once", fcntl(folder, F_NOTIFY, DN_CREATE));
+    NEED(mkdir("watched/a", 0755));
+    wait_for_io("a directory is made");
+    NEED(mkdir("watched/b", 0755));
+    sleep_ms(20);
+    say("once only: %d", came);
+    CHECK("always", fcntl(folder, F_NOTIFY, DN_MODIFY | DN_DELETE | DN_MULTISHOT));
+    NEED(write(file, "x", 1));
+    wait_for_io("a file is written to");
+    NEED(rmdir("watched/a"));
+    wait_for_io("a directory is removed");
+    CHECK("forget", fcntl(folder, F_NOTIFY, 0));
+    NEED(rmdir("watched/b"));
+    sleep_ms(20);
+    say("forgotten: %d", came);
+}
+
 CASE(signal_driven) {
     int ends[2];
     NEED(pipe(ends));

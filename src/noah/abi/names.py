@@ -138,6 +138,7 @@ TABLES: Final[dict[str, Table]] = {
     "fcntl_cmd": _enum(fcntl, "F_", "F_OK F_RDLCK F_WRLCK F_UNLCK F_OWNER_ F_SEAL_"),
     "fd_flags": _flags(fcntl, "FD_CLOEXEC"),
     "lock_type": _enum(fcntl, "F_RDLCK F_WRLCK F_UNLCK"),
+    "dn_flags": _flags(fcntl, "DN_"),
     "seal_flags": _flags(fcntl, "F_SEAL_"),
     "flock_op": _flags(fcntl, "LOCK_"),
     "falloc_mode": _flags(fcntl, "FALLOC_FL_"),

@@ -192,6 +192,9 @@ class Files(Protocol):
     def set_signal(self, fd: int, signo: int) -> None:
         """Host posix: EINVAL for all but 0."""
 
+    def notify(self, fd: int, events: int) -> None:
+        """fcntl(F_NOTIFY). Host posix: EINVAL, as from a kernel without it."""
+
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         """Without caps.seals an unlinked temporary file; EINVAL for MFD_HUGETLB."""
 

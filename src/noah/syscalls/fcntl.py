@@ -6,10 +6,11 @@ import struct
 from typing import Final
 
 from noah.abi.arch import ABIS
-from noah.abi.errno import EBADF, EINVAL, ESRCH, LinuxError
+from noah.abi.errno import EBADF, EINVAL, ENOTDIR, ESRCH, LinuxError
 from noah.abi.fcntl import (
     CLOSE_RANGE_CLOEXEC,
     CLOSE_RANGE_UNSHARE,
+    DN_MULTISHOT,
     F_ADD_SEALS,
     F_DUPFD,
     F_DUPFD_CLOEXEC,
@@ -22,6 +23,7 @@ from noah.abi.fcntl import (
     F_GETOWN_EX,
     F_GETPIPE_SZ,
     F_GETSIG,
+    F_NOTIFY,
     F_OWNER_PGRP,
     F_OWNER_PID,
     F_OWNER_TID,
@@ -39,6 +41,7 @@ from noah.abi.fcntl import (
 )
 from noah.abi.kinds import CloseRangeFlags, DupFlags, FcntlArg, FcntlCmd, Fd, UInt
 from noah.abi.signal import SIGRTMAX
+from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.kernel.task import Task
 from noah.syscalls.lock import LOCK_COMMANDS, record_lock
 from noah.syscalls.paths import check_flags
@@ -96,7 +99,7 @@ def dup3(task: Task, oldfd: Fd, newfd: Fd, flags: DupFlags) -> int:
     return task.fds.replace(newfd, task.fds.get(oldfd).acquire(), cloexec=bool(flags & O_CLOEXEC))
 
 
-@syscall(partial="no leases, no directory notification; signals of F_SETSIG do not tell the descriptor")
+@syscall(partial="no leases; signals of F_SETSIG do not tell the descriptor")
 def fcntl(task: Task, fd: Fd, cmd: FcntlCmd, arg: FcntlArg) -> int:
     """fcntl(2): duplicate descriptors, get and set flags, lock, and more."""
     fds = task.fds
@@ -126,6 +129,8 @@ def fcntl(task: Task, fd: Fd, cmd: FcntlCmd, arg: FcntlArg) -> int:
         return F_UNLCK
     if cmd in _OWNER_COMMANDS:
         return _owner(task, file, cmd, arg)
+    if cmd == F_NOTIFY:
+        return _notify(task, file, arg & 0xFFFF_FFFF)
     if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ, F_GET_SEALS, F_ADD_SEALS):
         if file.poll_fd < 0:
             raise LinuxError(EBADF if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ) else EINVAL)
@@ -180,6 +185,18 @@ def _owner(task: Task, file: OpenFile, cmd: int, arg: int) -> int:
     if owner and not _is_ours(task, kind, owner):
         raise LinuxError(ESRCH)
     files.set_owner(fd, kind, owner)
+    return 0
+
+
+def _notify(task: Task, file: OpenFile, events: int) -> int:
+    """Have a signal sent when a directory changes: fcntl_dirnotify()."""
+    if file.stat().mode & S_IFMT != S_IFDIR:
+        if events & ~DN_MULTISHOT:
+            raise LinuxError(ENOTDIR)
+        return 0  # there is nothing to forget
+    if file.poll_fd < 0:
+        raise LinuxError(EINVAL, "directories of Noah's own send no signals")
+    task.host.files.notify(file.poll_fd, events)
     return 0
 
 

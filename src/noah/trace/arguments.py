@@ -222,6 +222,8 @@ def _fcntl(call: Call, index: int) -> str | None:
         return flags(TABLES["fd_flags"], value)
     if command == fcntl.F_ADD_SEALS:
         return flags(TABLES["seal_flags"], value)
+    if command == fcntl.F_NOTIFY:
+        return flags(TABLES["dn_flags"], value)
     if command == fcntl.F_SETSIG:
         return signal_name(value)
     return str(value - (1 << 64) if value >> 63 else value)

@@ -131,6 +131,9 @@ class LinuxFiles(PosixFiles):
     def set_signal(self, fd: int, signo: int) -> None:
         self._fcntl(fd, linux.F_SETSIG, signo)
 
+    def notify(self, fd: int, events: int) -> None:
+        self._fcntl(fd, linux.F_NOTIFY, events)
+
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         return syscall("memfd_create", name, flags | os.MFD_CLOEXEC)
 

@@ -166,6 +166,9 @@ class PosixDescriptors:
         if signo:
             raise LinuxError(EINVAL, "only SIGIO on this host")
 
+    def notify(self, fd: int, events: int) -> None:
+        raise LinuxError(EINVAL, "no call watches directories on this host")
+
     def memfd_create(self, name: bytes, flags: int = 0) -> int:
         if flags & ~(mman.MFD_CLOEXEC | mman.MFD_ALLOW_SEALING | mman.MFD_EXEC | mman.MFD_NOEXEC_SEAL):
             raise LinuxError(EINVAL, "no huge pages on this host")
