@@ -499,6 +499,17 @@ def test_trace(cwd: Path) -> None:
     assert re.search(rb'write\(1, "text\\n", 5\) += 5', result.stderr + result.stdout)
 
 
+def test_trace_with_counts_behind_the_calls(cwd: Path) -> None:
+    result = noah(cwd, "trace", "-C", "-o", str(cwd / "log"), "--", "sh", "-c", "echo text | cat")
+    assert (result.status, result.stdout, result.stderr) == (0, b"text\n", b"")
+    calls, counts = (cwd / "log").read_text().split("% time")
+    assert len(re.findall(r'^\d+ +write\(1, "text\\n", 5\) += 5$', calls, re.MULTILINE)) == 2
+    assert re.search(r" 2 +write$", counts, re.MULTILINE)
+    total = re.search(r"(\d+) +\d+ total$", counts, re.MULTILINE)
+    assert total
+    assert int(total[1]) == len(re.findall(r"^\d+ +\w+\(", calls, re.MULTILINE))
+
+
 def test_report(cwd: Path) -> None:
     result = noah(cwd, "report", "--", "true")
     assert result.status == 0

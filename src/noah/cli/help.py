@@ -87,13 +87,14 @@ Environment:
 
 TRACE: Final = (
     """\
-Usage: noah trace [-c] [-o FILE] [OPTIONS] [--] PROGRAM [ARGUMENTS...]
+Usage: noah trace [-c | -C] [-o FILE] [OPTIONS] [--] PROGRAM [ARGUMENTS...]
 
 Runs a program and writes every system call of it and of all its children as strace(1) does, a line each, to stderr.
 
   -o FILE                 write to FILE instead
   -c                      count instead: calls, errors and the time they took, waiting included; a process that is
                           killed by SIGKILL, or that outlives the first one, is not counted
+  -C                      write the calls, and the counts behind them
   -f                      accepted for the sake of habit: children are always followed
 
 Options of `noah run`:

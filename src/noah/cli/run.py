@@ -33,7 +33,7 @@ _CONTAINER: Final = (
 )
 STRACE: Final = Option("--strace", metavar="FILE", optional=True)
 _RUN: Final = (*COMMON, *_CONTAINER, STRACE)
-_TRACE: Final = (*COMMON, Option("-c"), Option("-f"), Option("-o", metavar="FILE"))
+_TRACE: Final = (*COMMON, Option("-c"), Option("-C"), Option("-f"), Option("-o", metavar="FILE"))
 
 
 def run(words: list[bytes]) -> int:
@@ -78,13 +78,14 @@ def trace(words: list[bytes]) -> int:
         return say(help.TRACE)
     options = options_from(parsed)
     path = parsed.last("-o") or None
-    if parsed.has("-c"):
-        from noah.trace.summary import Summary
+    from noah.trace.strace import Strace
+    from noah.trace.summary import Summary
 
+    if parsed.has("-C"):
+        options.tracer = Summary(path, Strace(path))
+    elif parsed.has("-c"):
         options.tracer = Summary(path)
     else:
-        from noah.trace.strace import Strace
-
         options.tracer = Strace(path)
     return launch(parsed.words, options)
 

@@ -46,9 +46,15 @@ class Strace:
         self._path = path
         self._output: Output | None = None
 
+    def open(self, process: Process) -> Output:
+        """Where the lines go, for what else shall stand there. Raises TraceError."""
+        if self._output is None:
+            self._output = Output(process, self._path)
+        return self._output
+
     def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
         """Open the output and wrap a dispatch table. Raises TraceError."""
-        self._output = Output(process, self._path)
+        self.open(process)
         process.signals.on_deliver = self._signal
         process.at_exit = lambda how: self._line(process, process.pid, end_line(how.status, how.signal))
         traced: list[Stub] = []

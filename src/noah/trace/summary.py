@@ -1,4 +1,4 @@
-"""`noah trace -c`: how often each system call was made, how often it failed and how long it took.
+"""`noah trace -c` and `-C`: how often each system call was made, how often it failed and how long it took.
 
 Every process counts for itself and hands its counts in when it ends, or forks: a record into a file without a name that
 all of them inherit. The first process, when it ends, adds up what is there. Times are by the clock on the wall and
@@ -19,6 +19,7 @@ from noah.trace.output import Output, TraceError
 if TYPE_CHECKING:
     from noah.kernel.control import ProcessExit
     from noah.kernel.task import Process, Task
+    from noah.trace.strace import Strace
 
 _RECORD: Final = struct.Struct("<QQQQ")  # number, calls, errors, ns
 _RULE: Final = "------ ----------- ----------- --------- --------- ----------------"
@@ -27,11 +28,12 @@ _RULE: Final = "------ ----------- ----------- --------- --------- -------------
 class Summary:
     """The counters of a run."""
 
-    __slots__ = ("_calls", "_errors", "_file", "_output", "_path", "_times")
+    __slots__ = ("_calls", "_errors", "_file", "_output", "_path", "_strace", "_times")
 
-    def __init__(self, path: bytes | None = None) -> None:
-        """`path` is a host path for the table; None is stderr."""
+    def __init__(self, path: bytes | None = None, strace: Strace | None = None) -> None:
+        """`path` is a host path for the table; None is stderr. With `strace`, the table comes behind its lines."""
         self._path = path
+        self._strace = strace
         self._calls: list[int] = []
         self._errors: list[int] = []
         self._times: list[int] = []
@@ -39,25 +41,33 @@ class Summary:
     def attach(self, process: Process, table: list[Stub]) -> list[Stub]:
         """Open the output and wrap a dispatch table. Raises TraceError."""
         host = process.host
-        self._output = Output(process, self._path)
+        self._output = Output(process, self._path) if self._strace is None else self._strace.open(process)
         try:
             self._file = host.files.memfd_create(b"noah-counts")
         except LinuxError as error:
             raise TraceError(f"no room for the counts: {error}") from None
         self._reset(len(table))
         first = process.pid
+        counted = [self._wrap(table, number, host.clock.clock_gettime) for number in range(len(table))]
+        if self._strace is not None:
+            counted = self._strace.attach(process, counted)
+        last_words = process.at_exit
 
         def at_exit(how: ProcessExit) -> None:
+            if last_words is not None:
+                last_words(how)
             self._hand_in(process)
             if process.pid == first:
                 self._print(process)
 
         process.before_fork = lambda: self._hand_in(process)
         process.at_exit = at_exit
-        return [self._wrap(table, number, host.clock.clock_gettime) for number in range(len(table))]
+        return counted
 
     def started(self, task: Task, path: bytes, argv: Sequence[bytes], environ: Sequence[bytes]) -> None:
         """strace counts the first execve(2), too."""
+        if self._strace is not None:
+            self._strace.started(task, path, argv, environ)
         self._calls[NUMBERS[task.process.arch.name]["execve"]] += 1
 
     def _wrap(self, table: list[Stub], number: int, clock: Callable[[int], int]) -> Stub:
