@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from noah.abi import aarch64, siginfo, sockstructs, structs, x86_64
+from noah.abi import aarch64, ipcstructs, siginfo, sockstructs, structs, x86_64
 
 if TYPE_CHECKING:
     from noah.abi.layout import Layout
@@ -49,6 +49,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
         "asm/termbits.h asm/ioctls.h linux/ioctl.h",
         "sys/time.h asm/ioctls.h linux/ioctl.h linux/sockios.h",
     ),
+    "ipc": ("linux/ipc.h linux/sem.h linux/msg.h linux/shm.h linux/mqueue.h",),
     "limits": ("linux/limits.h linux/binfmts.h linux/uio.h linux/utsname.h sys/user.h",),
     "mman": ("linux/mman.h linux/memfd.h linux/membarrier.h linux/mempolicy.h",),
     "mount": ("linux/mount.h linux/magic.h", "sys/mount.h sys/statvfs.h"),
@@ -97,6 +98,10 @@ NOT_EXPORTED = {
     "elf": "AT_HWCAP3 AT_HWCAP4",
     "errno": "ERESTARTSYS ERESTARTNOINTR ERESTARTNOHAND ERESTART_RESTARTBLOCK",
     "fcntl": "VALID_OPEN_FLAGS SETFL_MASK F_DUPFD_QUERY F_CREATED_QUERY F_SEAL_EXEC RWF_NOAPPEND RWF_ATOMIC",
+    "ipc": (
+        "IPCMNI_SHIFT SHM_DEST SHM_LOCKED SHMMAX SHMALL MQ_QUEUES_MAX MQ_MSG_DEFAULT "
+        "MQ_MSG_MAX MQ_MSGSIZE_DEFAULT MQ_MSGSIZE_MAX MQ_HARD_MSGMAX MQ_HARD_MSGSIZEMAX"
+    ),
     "limits": "MAX_RW_COUNT MAXSYMLINKS PIPE_SIZE PIPE_MAX_SIZE NR_OPEN PID_MAX_LIMIT",
     "mman": (
         "MAP_DROPPABLE MAP_ABOVE4G MADV_GUARD_INSTALL MADV_GUARD_REMOVE MFD_NOEXEC_SEAL MFD_EXEC "
@@ -188,6 +193,15 @@ LAYOUTS: dict[type[Layout], tuple[str, str, str, Members]] = {
     sockstructs.Cmsghdr: ("struct cmsghdr", "sys/socket.h", "cmsg_", {}),
     sockstructs.Ucred: ("struct ucred", "sys/socket.h", "", {}),
     sockstructs.Linger: ("struct linger", "sys/socket.h", "l_", {}),
+    ipcstructs.IpcPerm: ("struct ipc64_perm", "asm/ipcbuf.h", "", {}),
+    ipcstructs.MsqidDs: ("struct msqid64_ds", "linux/msg.h", "msg_", {}),
+    ipcstructs.ShmidDs: ("struct shmid64_ds", "linux/shm.h", "shm_", {}),
+    ipcstructs.Seminfo: ("struct seminfo", "linux/sem.h", "", {}),
+    ipcstructs.Msginfo: ("struct msginfo", "linux/msg.h", "", {}),
+    ipcstructs.Shminfo64: ("struct shminfo64", "linux/shm.h", "", {}),
+    ipcstructs.ShmInfo: ("struct shm_info", "linux/shm.h", "", {}),
+    ipcstructs.Sembuf: ("struct sembuf", "linux/sem.h", "sem_", {}),
+    ipcstructs.MqAttr: ("struct mq_attr", "linux/mqueue.h", "mq_", {}),
     structs.Ehdr: ("Elf64_Ehdr", "elf.h", "e_", {}),
     structs.Phdr: ("Elf64_Phdr", "elf.h", "p_", {}),
     structs.Shdr: ("Elf64_Shdr", "elf.h", "sh_", {}),
@@ -226,6 +240,7 @@ LAYOUTS: dict[type[Layout], tuple[str, str, str, Members]] = {
 STAT_TIMES = {f"{name}_nsec": f"st_{name}_nsec" for name in ("atime", "mtime", "ctime")}
 for _module in (x86_64, aarch64):
     LAYOUTS[_module.Stat] = ("struct stat", "asm/stat.h", "st_", STAT_TIMES)
+    LAYOUTS[_module.SemidDs] = ("struct semid64_ds", "linux/sem.h", "sem_", {})
     LAYOUTS[_module.EpollEvent] = ("struct epoll_event", "linux/eventpoll.h", "", {})
 
 # Offsets in the signal frame and what else the architectures' modules say: expression and its headers.

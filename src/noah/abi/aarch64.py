@@ -9,7 +9,7 @@ from struct import Struct
 from typing import ClassVar, Final
 
 from noah.abi.elf import EM_AARCH64
-from noah.abi.layout import Layout, i32, i64, pad4, pad8, u32, u64
+from noah.abi.layout import Layout, char48, i32, i64, pad4, pad8, u32, u64
 from noah.abi.numbers import AARCH64
 
 NAME: Final = "aarch64"
@@ -59,6 +59,17 @@ class Stat(Layout, size=128):
     ctime: i64
     ctime_nsec: u64
     _pad2: ClassVar[pad8]
+
+
+class SemidDs(Layout, size=88):
+    """struct semid64_ds; `perm` is an IpcPerm."""
+
+    perm: char48
+    otime: i64
+    ctime: i64
+    nsems: u64
+    _unused3: ClassVar[pad8]
+    _unused4: ClassVar[pad8]
 
 
 class EpollEvent(Layout, size=16):

@@ -194,6 +194,7 @@ TimerFlags: TypeAlias = Annotated[int, Kind("TimerFlags", S32, "timer_flags")]
 ItimerWhich: TypeAlias = Annotated[int, Kind("ItimerWhich", S32, "itimer_which")]
 TimerfdFlags: TypeAlias = Annotated[int, Kind("TimerfdFlags", S32, "timerfd_flags")]
 TimerfdSetFlags: TypeAlias = Annotated[int, Kind("TimerfdSetFlags", S32, "timerfd_set_flags")]
+IpcFlags: TypeAlias = Annotated[int, Kind("IpcFlags", S32, "ipc_flags")]  # with permissions
 FutexOp: TypeAlias = Annotated[int, Kind("FutexOp", S32, "futex_op")]
 EpollFlags: TypeAlias = Annotated[int, Kind("EpollFlags", S32, "epoll_flags")]
 EpollOp: TypeAlias = Annotated[int, Kind("EpollOp", S32, "epoll_op")]

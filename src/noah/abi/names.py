@@ -16,6 +16,7 @@ from noah.abi import (
     futex,
     inotify,
     ioctl,
+    ipc,
     mman,
     mount,
     poll,
@@ -339,6 +340,16 @@ def file_mode(mode: int) -> str:
     kind = TABLES["file_type"].whole.get(mode & stat.S_IFMT)
     rest = mode & ~stat.S_IFMT if kind else mode
     return f"{kind}|{octal(rest)}" if kind else octal(rest)
+
+
+_IPC_FLAGS: Final = {ipc.IPC_CREAT: "IPC_CREAT", ipc.IPC_EXCL: "IPC_EXCL", ipc.IPC_NOWAIT: "IPC_NOWAIT"}
+
+
+def ipc_flags(value: int) -> str:
+    """`IPC_CREAT|0600`."""
+    parts = [name for bit, name in _IPC_FLAGS.items() if value & bit]
+    rest = value & ~sum(_IPC_FLAGS)
+    return "|".join(parts if parts and not rest else [*parts, octal(rest)])
 
 
 def octal(mode: int) -> str:

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import ClassVar, Final
 
 from noah.abi.elf import EM_X86_64
-from noah.abi.layout import Layout, i64, pad4, pad8, u32, u64
+from noah.abi.layout import Layout, char48, i64, pad4, pad8, u32, u64
 from noah.abi.numbers import X86_64
 
 NAME: Final = "x86_64"
@@ -52,6 +52,19 @@ class Stat(Layout, size=144):
     _pad1: ClassVar[pad8]
     _pad2: ClassVar[pad8]
     _pad3: ClassVar[pad8]
+
+
+class SemidDs(Layout, size=104):
+    """struct semid64_ds; `perm` is an IpcPerm. Other architectures have no room between the times."""
+
+    perm: char48
+    otime: i64
+    _unused1: ClassVar[pad8]
+    ctime: i64
+    _unused2: ClassVar[pad8]
+    nsems: u64
+    _unused3: ClassVar[pad8]
+    _unused4: ClassVar[pad8]
 
 
 class EpollEvent(Layout, size=12):

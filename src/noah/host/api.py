@@ -467,11 +467,18 @@ class Mem(Protocol):
     def mincore(self, address: int, length: int) -> bytes:
         """One byte a page, bit 0: resident."""
 
-    def shared(self, size: int, fd: int = -1) -> memoryview:
+    def shared(self, size: int, fd: int = -1, offset: int = 0) -> memoryview:
         """Zero-filled memory that this process and all its later children share. Untouched pages cost nothing.
 
-        fd: a file that holds it, made large enough, for others to share it too; it may be closed afterwards.
+        fd: a file that holds it from `offset` on, made large enough, for others to share it too; it may be closed
+        afterwards.
         """
+
+    def clear(self, fd: int, offset: int, length: int) -> None:
+        """Fill a part of a shared() file with zeros, whatever limit there is on the size of files."""
+
+    def address(self, memory: memoryview) -> int:
+        """Where shared() memory is."""
 
     def safe_read(self, address: int, count: int) -> bytes:
         """Copy from any address; EFAULT for what is not readable. Host posix: only memory known to be mapped."""

@@ -22,16 +22,18 @@ _BLOCK: Final = 4096  # process ids that are looked at together
 _RECORD: Final = 8  # words
 _UID, _EUID, _SUID, _EXECUTED, _DEVICE, _INODE = 0, 1, 2, 3, 4, 6
 _PROGRAMS: Final = 1 << 12  # must be a power of 2
+_IPC_BASE: Final = 1 << 32  # in the box's file, behind all else
 
 
 class Box:
     """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_blocks", "_host", "_members", "_programs", "_records", "cards", "lock_waits")
+    __slots__ = ("_blocks", "_host", "_ipc", "_members", "_programs", "_records", "cards", "lock_waits")
 
     def __init__(self, host: Host, fd: int = -1) -> None:
         """fd: a file that others join the box by; it may be closed afterwards."""
         self._host = host
+        self._ipc = (-1, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
         shared = host.mem.shared(CARDS_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS, fd)
@@ -43,6 +45,17 @@ class Box:
         self._members = shared[records : records + PID_MAX_LIMIT]
         self._blocks = shared[records + PID_MAX_LIMIT : -_PROGRAMS]  # which parts of _members are worth a look
         self._programs = shared[-_PROGRAMS:]  # which inode numbers, modulo its length, are worth a look
+
+    def ipc_file(self) -> tuple[int, int]:
+        """A descriptor of the file that holds the box's IPC objects, and where in it they begin (see kernel.ipc.store).
+
+        To be called before the first fork: all processes inherit it.
+        """
+        fd, base = self._ipc
+        if fd < 0:
+            fd = self._host.files.memfd_create(b"noah-ipc")
+            self._ipc = fd, base
+        return fd, base
 
     def add(self, pid: int, creds: Credentials, program: tuple[int, int]) -> None:
         """A process that has just been forked. program: device and inode."""

@@ -15,6 +15,8 @@ def end(task: Task, how: ProcessExit) -> NoReturn:
     if process.vfork_done is not None:
         process.vfork_done()
     let_go(task)
+    if process.ipc is not None:
+        process.ipc.end(process.pid)
     process.box.note_end(process.pid)
     if process.at_exit is not None:
         process.at_exit(how)

@@ -34,6 +34,7 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
         process.threads.stop_others(task)
     process.machine.before_fork(task.vcpu)
     process.before_fork()
+    process.box.ipc_file()
     if flags & CLONE_PARENT or exit_signal != SIGCHLD:
         pid = host.procs.clone(flags & CLONE_PARENT, exit_signal)
     else:
@@ -63,6 +64,8 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     task.leader = True
     task.run_guest = task.vcpu.run
     process.machine.after_fork(task.vcpu)
+    if process.ipc is not None:
+        process.ipc.after_fork()
     if not flags & CLONE_VM:
         process.space.after_fork()
     process.signals.on_fork_child(task)

@@ -130,9 +130,9 @@ class Futexes:
     def _wait_on_host(self, task: Task, address: int, value: int, bitset: int, deadline_ns: int | None) -> None:
         word = host_address(task, address, write=False)
         first = True
-        for limit in _slices(task, CLOCK_MONOTONIC, deadline_ns):
+        for limit in slices(task, CLOCK_MONOTONIC, deadline_ns):
             try:
-                _beside_others(task, word, FUTEX_WAIT_BITSET, value, limit, bitset)
+                beside_others(task, word, FUTEX_WAIT_BITSET, value, limit, bitset)
                 return
             except LinuxError as error:
                 if error.errno == EAGAIN and not first:
@@ -191,9 +191,9 @@ def lock_pi(task: Task, address: int, clock: int, deadline_ns: int | None, priva
     if deadline_ns is not None and clock != CLOCK_REALTIME:  # the only one that FUTEX_LOCK_PI has
         deadline_ns += now(CLOCK_REALTIME) - now(clock)
     try:
-        for limit in _slices(task, CLOCK_REALTIME, deadline_ns):
+        for limit in slices(task, CLOCK_REALTIME, deadline_ns):
             try:
-                _beside_others(task, word, FUTEX_LOCK_PI | private, 0, limit, 0)
+                beside_others(task, word, FUTEX_LOCK_PI | private, 0, limit, 0)
                 return
             except LinuxError as error:
                 if error.errno not in (ETIMEDOUT, EINTR):
@@ -202,7 +202,7 @@ def lock_pi(task: Task, address: int, clock: int, deadline_ns: int | None, priva
         raise LinuxError(ERESTARTNOINTR) if error.errno == ERESTARTSYS else error from None
 
 
-def _slices(task: Task, clock: int, deadline_ns: int | None) -> Iterator[int]:
+def slices(task: Task, clock: int, deadline_ns: int | None) -> Iterator[int]:
     """Deadlines on `clock`, one after the other, and a look for signals between them. ETIMEDOUT, ERESTARTSYS."""
     now = task.host.clock.clock_gettime
     length = _FIRST_SLICE
@@ -215,7 +215,7 @@ def _slices(task: Task, clock: int, deadline_ns: int | None) -> Iterator[int]:
         length = min(2 * length, _LAST_SLICE)
 
 
-def _beside_others(task: Task, word: int, op: int, value: int, limit_ns: int, last: int) -> None:
+def beside_others(task: Task, word: int, op: int, value: int, limit_ns: int, last: int) -> None:
     """A call of the host's futex(2) that waits, out of the kernel if there are other threads."""
     threads = task.process.threads
     if threads is None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from noah.kernel.arch import Arch
     from noah.kernel.fork import SharedUntilExec
     from noah.kernel.futex import Futexes
+    from noah.kernel.ipc.process import Ipc
     from noah.kernel.signals import SignalState
     from noah.kernel.threads import Threads
     from noah.kernel.timers import Timers
@@ -75,6 +76,7 @@ class Process:
         "host",
         "host_faults",
         "ioprio",
+        "ipc",
         "machine",
         "missing",
         "no_new_privs",
@@ -126,6 +128,8 @@ class Process:
         self.futexes: Futexes
         self.run_task: Callable[[Task], None]
         """What a new thread's host thread does (noah.kernel.run)."""
+        self.ipc: Ipc | None = None
+        """The box's IPC objects, once the process has asked for one."""
         self.personality = 0
         self.dumpable = 1
         self.no_new_privs = False

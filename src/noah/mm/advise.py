@@ -134,7 +134,7 @@ def _remove(space: AddressSpace, vma: Vma, start: int, end: int) -> None:
         raise LinuxError(EACCES)
     skip = start - vma.start
     if file.fd >= 0:
-        space.host.files.fallocate(file.fd, _PUNCH_HOLE, vma.file_offset + skip, end - start)
+        space.host.files.fallocate(file.fd, _PUNCH_HOLE, file.base + vma.file_offset + skip, end - start)
     else:
         at = vma.offset + skip
         try:

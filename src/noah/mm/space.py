@@ -303,13 +303,14 @@ class AddressSpace:
             if vma.prot & PROT_EXEC:
                 file.executable = True
             shared = vma.flags & MAP_TYPE == MAP_SHARED
+            start = file.base + vma.file_offset
             try:
-                arena.file(vma.offset, length, file.fd, vma.file_offset, shared=shared, writable=file.writable)
+                arena.file(vma.offset, length, file.fd, start, shared=shared, writable=file.writable)
             except PermissionError:
                 if not shared or not file.writable or vma.prot & PROT_WRITE:
                     raise
                 file.writable = False  # sealed (F_SEAL_WRITE): it can be read, and never be written again
-                arena.file(vma.offset, length, file.fd, vma.file_offset, shared=True, writable=False)
+                arena.file(vma.offset, length, file.fd, start, shared=True, writable=False)
         elif source == NOWHERE:
             arena.shared(vma.offset, length)
         elif not arena.alias(source, length, vma.offset):

@@ -49,11 +49,12 @@ def engine_prot(prot: int) -> int:
 class MappedFile:
     """An open host file behind mappings; lives as long as an area refers to it."""
 
-    __slots__ = ("_files", "device", "executable", "fd", "inode", "path", "strings", "writable")
+    __slots__ = ("_files", "base", "device", "executable", "fd", "inode", "path", "strings", "writable")
 
     def __init__(self, files: Files, fd: int, path: bytes, device: int, inode: int, *, writable: bool) -> None:
         self._files = files
         self.fd = fd  # ours: a duplicate
+        self.base = 0  # where the file begins in what the descriptor stands for
         self.path = path  # as /proc/self/maps shows it
         self.device = device
         self.inode = inode
@@ -67,7 +68,7 @@ class MappedFile:
 
     def read_at(self, offset: int, count: int) -> bytes:
         """What a private mapping shows that nobody could write to. Short at the end of the file."""
-        return self._files.pread(self.fd, count, offset)
+        return self._files.pread(self.fd, count, self.base + offset)
 
     def __del__(self) -> None:
         self._files.close_quietly(self.fd)

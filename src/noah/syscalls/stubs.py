@@ -366,6 +366,17 @@ def stub_iqql(call: Call) -> Call:
     )
 
 
+def stub_iqqli(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task,
+        ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
+        a1,
+        a2,
+        (a3 ^ 0x8000000000000000) - 0x8000000000000000,
+        ((a4 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
+    )
+
+
 def stub_iqqq(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(task, ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a1, a2, a3)
 
@@ -418,6 +429,12 @@ def stub_iquiq(call: Call) -> Call:
         a2 & 0xFFFFFFFF,
         ((a3 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
         a4,
+    )
+
+
+def stub_iquq(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task, ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a1, a2 & 0xFFFFFFFF, a3
     )
 
 
@@ -597,8 +614,23 @@ def stub_ui(call: Call) -> Call:
     )
 
 
+def stub_uii(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task,
+        a0 & 0xFFFFFFFF,
+        ((a1 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
+        ((a2 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
+    )
+
+
 def stub_uq(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(task, a0 & 0xFFFFFFFF, a1)
+
+
+def stub_uqi(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task, a0 & 0xFFFFFFFF, a1, ((a2 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+    )
 
 
 def stub_uu(call: Call) -> Call:

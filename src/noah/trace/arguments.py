@@ -12,7 +12,7 @@ from noah.abi.arch import ABIS
 from noah.abi.errno import ENAMETOOLONG, LinuxError
 from noah.abi.fcntl import AT_FDCWD
 from noah.abi.limits import PATH_MAX
-from noah.abi.names import TABLES, Table, flags, ioctl_name, octal, signal_name
+from noah.abi.names import TABLES, Table, flags, ioctl_name, ipc_flags, octal, signal_name
 from noah.trace.signals import signal_info, wait_status
 from noah.trace.sockets import sockaddr
 from noah.trace.structs import MAX_ITEMS, STRUCTS, device, flock, mode, termios, winsize
@@ -277,6 +277,7 @@ _SHOWS: Final[dict[str, Show]] = {
     "dirfd": _value(lambda value: "AT_FDCWD" if value == AT_FDCWD else str(value)),
     "id": _value(lambda value: "-1" if value == _MINUS_ONE else str(value)),
     "octal": _value(octal),
+    "ipc_flags": _value(ipc_flags),
     "filemode": _value(mode),
     "dev": _device,
     "signal": _value(lambda value: signal_name(value) if value else "0"),

@@ -19,6 +19,7 @@ KINDS: dict[str, Kind] = {
 PRINTERS = {
     *("dec", "hex", "octal", "id", "dev", "filemode", "fd", "dirfd", "fd-pair", "fd-set", "id-list", "wait-status"),
     *("path", "str", "buffer", "argv", "env", "int*", "uint*", "long*", "ulong*", "ioctl-arg", "fcntl-arg"),
+    "ipc_flags",
 }
 
 

@@ -29,6 +29,8 @@ for _name, _types in {
     "munlock": [_ptr, _size],
     "msync": [_ptr, _size, _int],
     "mincore": [_ptr, _size, _ptr],
+    "mmap": [_ptr, _size, _int, _int, _int, ctypes.c_int64],
+    "munmap": [_ptr, _size],
     "sigemptyset": [_ptr],
     "sigaddset": [_ptr, _int],
     "pthread_sigmask": [_int, _ptr, _ptr],
@@ -42,6 +44,7 @@ for _name, _types in {
 LIBC.signal.argtypes = [_int, _ptr]
 LIBC.signal.restype = _ptr
 LIBC.ptsname.argtypes = [_int]
+LIBC.mmap.restype = _ptr
 LIBC.ptsname.restype = ctypes.c_char_p
 
 SIG_DFL: Final = None  # a null handler

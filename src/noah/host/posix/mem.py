@@ -11,9 +11,10 @@ from typing import Final
 from noah.abi import mman as linux
 from noah.abi.errno import ENOSYS, LinuxError
 from noah.host.errnos import from_host
-from noah.host.posix.libc import LIBC, check
+from noah.host.posix.libc import LIBC, check, last_error
 from noah.host.tables import Flags, Numbers, named
 
+_MAP_FAILED: Final = (1 << 8 * ctypes.sizeof(ctypes.c_void_p)) - 1
 _ADVICE: Final = Numbers(named(linux, "MADV_"), named(mmap, "MADV_"))
 # Python has no names for these; sys/mman.h of macOS and the BSDs.
 _MS_SYNC: Final = linux.MS_SYNC if sys.platform == "linux" else 0x10
@@ -56,10 +57,22 @@ class PosixMem:
     def membarrier(self, command: int, flags: int, cpu: int) -> int:
         raise LinuxError(ENOSYS)
 
-    def shared(self, size: int, fd: int = -1) -> memoryview:
+    def shared(self, size: int, fd: int = -1, offset: int = 0) -> memoryview:
         try:
-            if fd >= 0 and os.fstat(fd).st_size < size:
-                os.ftruncate(fd, size)
-            return memoryview(mmap.mmap(fd, size))
+            if fd >= 0 and os.fstat(fd).st_size < offset + size:
+                os.ftruncate(fd, offset + size)
+            return memoryview(mmap.mmap(fd, size, offset=offset))
         except OSError as error:
             raise from_host(error) from None
+
+    def clear(self, fd: int, offset: int, length: int) -> None:
+        # Not with Python's mmap, which closes a duplicate of fd afterwards: record locks of the file would be gone.
+        prot, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED
+        at = LIBC.mmap(None, length, prot, flags, fd, offset)
+        if at in (None, _MAP_FAILED):
+            raise last_error()
+        ctypes.memset(at, 0, length)
+        LIBC.munmap(at, length)
+
+    def address(self, memory: memoryview) -> int:
+        return ctypes.addressof(ctypes.c_char.from_buffer(memory))
