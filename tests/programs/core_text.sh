@@ -1,4 +1,5 @@
 # Text tools: sort, uniq, cut, tr, join, comm, paste, fmt, od, base64, checksums, seq, factor and their like.
+# needs: gawk
 printf 'pear 3\napple 10\nfig 2\napple 1\n' > f
 sort f; sort -k2n f; sort -u -k1,1 f; sort -r f | head -1; sort -c f; echo $?
 sort -V <<< $'v1.10\nv1.9'; sort -h <<< $'1K\n1M\n10'
@@ -25,7 +26,7 @@ awk '{s += $2; a[$1]++} END {print s; for (k in a) print k, a[k] | "sort"}' f
 awk -F: '{print $1}' /etc/passwd | head -1
 awk 'BEGIN {printf "%.3f %d %s\n", atan2(0,-1), 3.9, substr("hello", 2, 3); while (("echo from command" | getline l) > 0) print toupper(l)}'
 awk 'NR==2' f; awk '{print > $1 ".out"}' f; ls *.out
-gawk 'BEGIN {print strftime("%Y-%m-%d", 0, 1), length("x"), gensub(/a(.)/, "<\\1>", "g", "abac")}' 2>/dev/null || echo no gawk
+gawk 'BEGIN {print strftime("%Y-%m-%d", 0, 1), length("x"), gensub(/a(.)/, "<\\1>", "g", "abac")}'
 diff f f.orig; diff -u --label a --label b f f.orig; echo $?; cmp f f.orig; echo $?
 diff -u --label a --label b f f.orig > p; cp f g; patch -s g p && cmp g f.orig && echo patched
 echo 'scale=20; 4*a(1); 2^100' | bc -l; printf '3 4 + p\n' | dc 2>/dev/null; printf '%s\n' 'a' '1,$p' 'q' > /dev/null
