@@ -55,6 +55,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "file_dev-devices": "read(2) looks at the buffer before it knows that /dev/null has nothing for it",
     },
     "posix": {
+        "ipc_mqueue-notification_by_another_process": "a signal of another process brings no siginfo here",
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
         "event_fd-sent_to_another_process": "timers and epoll sets are no descriptors here: no socket carries them",
         "event_inotify-making": "no portable call watches files: inotify_init is ENOSYS",

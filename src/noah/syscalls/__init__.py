@@ -20,6 +20,7 @@ HANDLER_MODULES: Final = (
     "link",
     "lock",
     "memory",
+    "mqueue",
     "msg",
     "pidfd",
     "pipe",

@@ -405,6 +405,12 @@ def stub_iqqu(call: Call) -> Call:
     )
 
 
+def stub_iqquq(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task, ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a1, a2, a3 & 0xFFFFFFFF, a4
+    )
+
+
 def stub_iqu(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(
         task, ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a1, a2 & 0xFFFFFFFF
@@ -507,6 +513,12 @@ def stub_qi(call: Call) -> Call:
 def stub_qih(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(
         task, a0, ((a1 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a2 & 0xFFFF
+    )
+
+
+def stub_qihq(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task, a0, ((a1 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a2 & 0xFFFF, a3
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from noah.abi import structs
+from noah.abi import ipcstructs, structs
 from noah.abi.arch import ABIS
 from noah.abi.names import TABLES, file_mode, flags, octal, signal_name, sigset
 from noah.abi.resource import RLIM_INFINITY
@@ -268,6 +268,7 @@ STRUCTS: Final[dict[str, Decoder]] = {
     "sysinfo": sysinfo,
     "clone_args": clone_args,
     "open_how": open_how,
+    "mq_attr": plain(ipcstructs.MqAttr, "mq_"),
     "sched_param": sched_param,
     "cap_header": cap_header,
     "cap_data": cap_data,

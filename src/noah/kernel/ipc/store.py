@@ -50,6 +50,7 @@ _DIRECTORY: Final = 32 * _MIB
 SHM: Final = Kind(0, 1 * _GIB, 256 << 10, 4096)
 SEM: Final = Kind(1, 4 * _GIB, 4 * _MIB, 32000)
 MSG: Final = Kind(2, 130 * _GIB, 8 * _MIB, 32000)
+MQUEUE: Final = Kind(3, 390 * _GIB, 512 * _MIB, 256)
 _MAPPED: Final = 520 * _GIB
 SEGMENTS: Final = 1 << 40
 """Where memory for shmget(2) begins."""
