@@ -212,6 +212,42 @@ def test_open_files_1000(engine: str) -> None:
     same_as_native(engine, f"/usr/bin/python3 -c '{lines}'")
 
 
+def test_threads_1000(engine: str) -> None:
+    script = """
+        import threading
+        threading.stack_size(1 << 16)
+        there, seen = threading.Barrier(1001), []
+        def work(number):
+            seen.append(number)
+            there.wait()
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(1000)]
+        for thread in threads:
+            thread.start()
+        there.wait()
+        for thread in threads:
+            thread.join()
+        print(threading.active_count(), sum(seen), len(set(seen)))
+    """
+    lines = "\n".join(line[8:] for line in script.splitlines())
+    same_as_native(engine, f"/usr/bin/python3 -c '{lines}'")
+
+
+def test_threads_are_refused_when_the_host_has_no_descriptors_left(engine: str) -> None:
+    program = """
+import threading
+gate = threading.Event()
+try:
+    for count in range(400):
+        threading.Thread(target=gate.wait).start()
+except RuntimeError as error:
+    print(error)
+gate.set()
+"""
+    with working_directory() as cwd:
+        found = run(["prlimit", "--nofile=300:300", *noah(engine, "python3", "-c", program)], cwd=cwd)
+    assert (found.status, found.stdout, found.stderr) == (0, b"can't start new thread\n", b"")
+
+
 def test_arguments_of_100_mib_are_refused(engine: str) -> None:
     script = """
         import errno, os

@@ -126,11 +126,11 @@ class Threads:
         if flags & CLONE_SETTLS:
             vcpu.set_tls(tls)
         child.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
-        self._admit(child)
         thread = threading.Thread(target=process.run_task, args=(child,), daemon=True)
         try:
+            self._admit(child)
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, LinuxError):
             process.machine.free_vcpu(vcpu)
             self._dismiss(child)
             raise LinuxError(EAGAIN, "the host starts no more threads") from None
@@ -231,5 +231,8 @@ def start_thread(task: Task, flags: int, stack: int, parent_tid: int, child_tid:
     """Make a thread; the first one turns the process into one with threads."""
     process: Process = task.process
     if process.threads is None:
-        process.threads = Threads(task)
+        try:
+            process.threads = Threads(task)
+        except LinuxError as error:
+            raise LinuxError(EAGAIN, f"no pipe for its wake-ups: {error}") from None
     return process.threads.start(task, flags, stack, parent_tid, child_tid, tls)

@@ -686,12 +686,19 @@ class KvmMachine:
                 return number, fd, run, True
             number = self._vcpu_count
             if number == x86_system.SLOT_COUNT:
-                raise OSError(errno.EAGAIN, "too many vCPUs")
-            fd = ioctl(self.vm, _CREATE_VCPU, number)
-            self._vcpu_count += 1
+                raise EngineError("KVM has no more vCPUs for this process")
+            try:
+                fd = ioctl(self.vm, _CREATE_VCPU, number)
+            except OSError as error:  # KVM_CAP_MAX_VCPUS, RLIMIT_NOFILE
+                raise EngineError(f"KVM makes no more vCPUs for this process: {error.strerror}") from None
+            self._vcpu_count += 1  # also of one that cannot be used: KVM keeps it
             self._vcpu_fds.append(fd)
+            try:
+                run = hostmmap.mmap(fd, self.device.run_size)
+            except OSError as error:
+                raise EngineError(f"no room for the state of a vCPU: {error.strerror}") from None
             self._place_slot(number)
-            return number, fd, hostmmap.mmap(fd, self.device.run_size), False
+            return number, fd, run, False
 
     def leave_vcpu(self, number: int, fd: int, run: hostmmap.mmap) -> None:
         self._idle.append((number, fd, run))
