@@ -70,7 +70,7 @@ class Cards:
         if before is not None:
             words[own : own + _WORDS] = words[before : before + _WORDS]
         words[own + _PID], words[own + _PARENT], words[own + _THREADS] = pid, parent, 1
-        process.fds.show(words[own + _FDS // 4 : own + _WORDS])
+        process.fds.show(words[own + _FDS // 4 : own + _WORDS], current=before is not None)
         process.space.vmas.show(words[own + _PAGES : own + _PAGES + 1])
 
     def _find(self, pid: int) -> int | None:

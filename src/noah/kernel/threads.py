@@ -8,11 +8,15 @@ Where an engine runs only one vCPU at a time (Machine.parallel), a thread keeps 
 waits or its turn is over.
 
 `SignalState.attention` is about the thread that holds the lock: enter() works it out anew.
+
+The module threading is loaded when there is a second thread: once it is there, each fork of the interpreter spends a
+sixth of a millisecond on it in the child.
 """
 
 from __future__ import annotations
 
-import threading
+import struct
+from _thread import allocate_lock
 from typing import Final
 
 from noah.abi.errno import EAGAIN, LinuxError
@@ -38,7 +42,7 @@ class Threads:
     def __init__(self, task: Task) -> None:
         self._process = task.process
         self._turns = None if task.process.machine.parallel else Turns(task.host.clock, self._stop_holder)
-        self._lock = self._turns or threading.Lock()
+        self._lock = self._turns or allocate_lock()
         self._lock.acquire()
         self.holder = task
         self.survivor: Task | None = None  # who executes a program: everyone else ends
@@ -126,6 +130,8 @@ class Threads:
         if flags & CLONE_SETTLS:
             vcpu.set_tls(tls)
         child.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
+        import threading
+
         thread = threading.Thread(target=process.run_task, args=(child,), daemon=True)
         try:
             self._admit(child)
@@ -161,7 +167,9 @@ class Threads:
             self.kick(self.survivor)
         self._lock.release()
         if task.leader:
-            threading.Event().wait()  # the process' first host thread stays to the end
+            forever = allocate_lock()  # the process' first host thread stays to the end
+            forever.acquire()
+            forever.acquire()
 
     def become_alone(self, task: Task) -> None:
         """execve(2): end every other thread; the caller becomes the leader, and the process has one thread again."""
@@ -180,13 +188,16 @@ class Threads:
 
 
 def let_go(task: Task) -> None:
-    """What a thread owes to those who wait for it: its robust futexes, and the word of set_tid_address(2)."""
+    """What a thread owes to those who wait for it: its robust futexes, and the word of set_tid_address(2).
+
+    The word only if others use the same memory (mm_release()).
+    """
     if task.robust_list:
         try:
             _release_robust(task)
         except LinuxError:
             pass
-    if task.clear_child_tid:
+    if task.clear_child_tid and len(task.process.tasks) > 1:
         address, task.clear_child_tid = task.clear_child_tid, 0
         try:
             task.mem.write_u32(address, 0)
@@ -199,15 +210,15 @@ def let_go(task: Task) -> None:
 
 
 _PI: Final = 1  # set in a list entry's address: a PI futex
+_ROBUST_LIST_HEAD: Final = struct.Struct("<3Q")  # first entry, offset of the word in an entry, the one in the works
 
 
 def _release_robust(task: Task) -> None:
     """set_robust_list(2): mark the futexes that the thread holds as abandoned (exit_robust_list in kernel/futex)."""
     mem, head = task.mem, task.robust_list
     task.robust_list = 0
-    offset = mem.read_u64(head + 8)
-    pending = mem.read_u64(head + 16) & ~_PI
-    entry = mem.read_u64(head) & ~_PI
+    entry, offset, pending = mem.unpack(_ROBUST_LIST_HEAD, head)
+    entry, pending = entry & ~_PI, pending & ~_PI
     for _ in range(ROBUST_LIST_LIMIT):
         if entry == head:
             break

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
 from typing import Final
 
 from noah.abi.time import CLOCK_MONOTONIC
@@ -22,9 +21,9 @@ class Turns:
     def __init__(self, clock: Clock, stop: Callable[[], None]) -> None:
         """`stop`: bring the holder out of guest code; called by somebody else when its turn is over."""
         self._clock = clock
-        self._mutex = threading.Lock()  # for what follows
+        self._mutex = allocate_lock()  # for what follows
         self._held = False
-        self._queue: deque[Lock] = deque()
+        self._queue: deque[LockType] = deque()
         self._end = 0
         self.over = False
         self.stop = stop
@@ -34,7 +33,7 @@ class Turns:
             if not self._held:
                 self._held = True
                 return
-            turn = threading.Lock()
+            turn = allocate_lock()
             turn.acquire()
             if not self._queue:
                 self._begin()

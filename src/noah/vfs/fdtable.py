@@ -23,13 +23,17 @@ class FdTable:
         self._lowest = 0  # no descriptor below is free
         self._shown: memoryview | None = None
 
-    def show(self, numbers: memoryview) -> None:
-        """Keep the host's number + 1 of each of the first descriptors there, for other processes; 0: not open."""
-        self._shown = None
+    def show(self, numbers: memoryview, *, current: bool = False) -> None:
+        """Keep the host's number + 1 of each of the first descriptors there, for other processes; 0: not open.
+
+        `current`: they are there already.
+        """
+        self._shown = numbers
+        if current:
+            return
         for fd in range(len(numbers)):
             file = self._files[fd] if fd < len(self._files) else None
             numbers[fd] = file.poll_fd + 1 & 0xFFFF_FFFF if file is not None else 0
-        self._shown = numbers
 
     def _note(self, fd: int, number: int) -> None:
         shown = self._shown

@@ -23,8 +23,8 @@ import mmap as hostmmap
 import os
 import signal
 import struct
-import threading
 import time
+from _thread import allocate_lock, get_ident  # not threading: it has every forked child do things
 from array import array
 from fcntl import ioctl
 from typing import Final
@@ -256,7 +256,7 @@ class KvmVcpu:
         """Take a KVM vCPU of this process for this thread. Whether it was used before."""
         machine = self._machine
         device = machine.device
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._number, self._fd, run, used = machine.take_vcpu()
         self._frame = (SLOTS + (self._number + 1) * SLOT_SIZE - FRAME_SIZE) >> 3
         self._run = run
@@ -485,7 +485,7 @@ class KvmVcpu:
 
     def kick(self) -> None:
         self._run[_IMMEDIATE_EXIT] = 1
-        if self._thread != threading.get_ident():
+        if self._thread != get_ident():
             signal.pthread_kill(self._thread, KICK_SIGNAL)
 
     # -- state that is not in regs
@@ -543,7 +543,7 @@ class KvmVcpu:
         self._load(other._saved)
 
     def adopt(self) -> None:
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
 
     def _load(self, saved: tuple[bytearray, bytearray, array[int]]) -> None:
         """Set what before_fork() saved, in user mode."""
@@ -620,7 +620,7 @@ class KvmMachine:
             self.vm = ioctl(self.device.fd, _CREATE_VM, 0)
         except OSError as error:
             raise EngineError(f"KVM cannot make a virtual machine: {error.strerror}; use --engine emulator") from None
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._vcpu_count = 0
         self._vcpu_fds: list[int] = []
         self._idle: list[tuple[int, int, hostmmap.mmap]] = []

@@ -6,8 +6,8 @@ import os
 import resource as host_resource
 import signal
 import sys
-import threading
 import time
+from _thread import get_native_id  # not threading: see noah.kernel.threads
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -58,7 +58,7 @@ class PosixProcs:
         return os.getppid()
 
     def gettid(self) -> int:
-        return threading.get_native_id()
+        return get_native_id()
 
     def fork(self) -> int:
         try:
