@@ -11,7 +11,7 @@ demo: $(READY)  ## a guest shell runs `cat FILE | grep WORD`: three processes, s
 	@$(BIN)/python tools/demo.py
 
 test: $(READY) build-tools  ## the quick tests (under 10 minutes)
-	@$(PYTEST) -q -m "not slow and not fuzz and not svm"
+	@$(PYTEST) -q -m "not slow and not fuzz and not svm and not suites"
 
 check: $(READY) build-tools  ## form and types (under a minute)
 	@$(BIN)/ruff format --check --quiet .
@@ -26,6 +26,10 @@ test-slow: $(READY) build-tools  ## the tests that take long
 test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semantics, in an emulated machine
 	@tools/setup.sh need qemu-system-x86_64
 	@$(PYTEST) -q -m svm --timeout 1800 -o faulthandler_timeout=1200 tests/svm
+
+test-suites: $(READY) build-tools  ## CPython's own test suite as a guest, compared with its native run (an hour)
+	@tools/setup.sh need mmdebstrap
+	@$(PYTEST) -q -m suites --timeout 3600
 
 fuzz: $(READY) build-tools  ## random system calls
 	@$(PYTEST) -q -m fuzz --timeout 3600
@@ -47,4 +51,4 @@ clean:  ## remove everything that a target made here
 help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: demo test check test-slow test-svm fuzz bench build-tools clean help
+.PHONY: demo test check test-slow test-suites test-svm fuzz bench build-tools clean help

@@ -329,14 +329,22 @@ PACKAGES: Final = (
 )  # fmt: skip
 
 
+# The language runtimes that tests/runtimes and tests/test_suites.py run.
+RUNTIMES: Final = (
+    "bash", "ca-certificates", "erlang-base", "erlang-dev", "gcc", "golang", "libc6-dev", "libpython3.11-testsuite",
+    "lua5.4", "netbase", "nodejs", "openjdk-17-jdk-headless", "openssl", "perl", "php-cli", "procps", "psmisc",
+    "python3", "ruby", "rustc", "strace", "tzdata",
+)  # fmt: skip
+
+
 @functools.cache
-def debian_root() -> Path:
-    """A plain Debian root with PACKAGES, made once by mmdebstrap or debootstrap with this machine's apt sources."""
+def debian_root(packages: tuple[str, ...] = PACKAGES) -> Path:
+    """A plain Debian root with these packages, made once from this machine's apt sources."""
     if os.getuid():
         pytest.skip("making a Debian root, and running programs natively in it, takes root")
-    root = cache_folder() / "noah-test-debian"
+    root = cache_folder() / ("noah-test-debian" if packages == PACKAGES else "noah-test-debian-runtimes")
     marker = root / "etc/noah-test-packages"
-    if marker.exists() and marker.read_text() == " ".join(PACKAGES):
+    if marker.exists() and marker.read_text() == " ".join(packages):
         return root
     if not (shutil.which("mmdebstrap") or shutil.which("debootstrap")):
         subprocess.run(["apt-get", "install", "-y", "-qq", "mmdebstrap"], check=False, capture_output=True)
@@ -344,9 +352,9 @@ def debian_root() -> Path:
     shutil.rmtree(scratch, ignore_errors=True)
     suite = _host_suite()
     if shutil.which("mmdebstrap"):
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(scratch)]
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", suite, str(scratch)]
     elif shutil.which("debootstrap"):
-        command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(scratch)]
+        command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(scratch)]
     else:
         pytest.skip("neither mmdebstrap nor debootstrap is installed, and apt-get could not install them")
     made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1500)
@@ -356,10 +364,32 @@ def debian_root() -> Path:
     with (scratch / "etc/passwd").open("a") as passwd, (scratch / "etc/group").open("a") as group:
         passwd.write(f"{user.pw_name}:x:{user.pw_uid}:{user.pw_gid}::/:/bin/sh\n")
         group.write(f"{user.pw_name}:x:{user.pw_gid}:\n")
-    (scratch / "etc/noah-test-packages").write_text(" ".join(PACKAGES))
+    (scratch / "etc/noah-test-packages").write_text(" ".join(packages))
     shutil.rmtree(root, ignore_errors=True)
     scratch.rename(root)
     return root
+
+
+# Runs a command as user $0 and group $1 in the root $2, with the directory $3. In a mount namespace of its own nothing
+# stays mounted, however this ends.
+_ENTER: Final = """
+set -e
+user=$0 group=$1 root=$2 work=$3
+shift 3
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mkdir -p "$root$work"
+mount --bind "$work" "$root$work"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount --rbind /dev "$root/dev"
+exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups sh -c 'cd "$0"; exec "$@"' "$work" "$@"
+"""
+
+
+def native_command(root: Path, work: Path, command: Sequence[str], user: pwd.struct_passwd | None = None) -> list[str]:
+    """What runs a command natively in a root, in the directory `work` of the host; takes root."""
+    ids = [str(user.pw_uid if user else 0), str(user.pw_gid if user else 0)]
+    return ["unshare", "--mount", "sh", "-c", _ENTER, *ids, str(root), str(work), *command]
 
 
 def _host_suite() -> str:

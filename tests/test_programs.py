@@ -1,4 +1,6 @@
-"""Real programs, end to end: every script of tests/programs does in Noah what it does natively.
+"""Real programs, end to end: every script of tests/programs and tests/runtimes does in Noah what it does natively.
+
+Those of tests/runtimes are for language runtimes, in a Debian root that has them.
 
 Output, exit status and the tree that a script leaves (names, types, modes, owners, link counts, sizes, contents) must
 be equal. A script says what it needs in comments at its top:
@@ -26,10 +28,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from tests.running import (
+    PACKAGES,
+    RUNTIMES,
     TIMED_OUT,
     Result,
     debian_root,
     environment,
+    native_command,
     need_engine,
     need_programs,
     noah_command,
@@ -46,32 +51,27 @@ if TYPE_CHECKING:
 
 SCRIPTS: Final = {
     path.name: path
-    for path in sorted((Path(__file__).parent / "programs").iterdir())
-    if path.suffix in (".sh", ".pl", ".py", ".rb")
+    for folder in ("programs", "runtimes")
+    for path in sorted((Path(__file__).parent / folder).iterdir())
+    if path.is_file()
 }
-INTERPRETERS: Final = {".sh": "bash", ".pl": "perl", ".py": "/usr/bin/python3", ".rb": "ruby"}
+INTERPRETERS: Final = {
+    ".escript": "escript",
+    ".js": "node",
+    ".lua": "lua5.4",
+    ".php": "php",
+    ".pl": "perl",
+    ".py": "/usr/bin/python3",
+    ".rb": "ruby",
+    ".sh": "bash",
+}
 WORK: Final = Path(f"/tmp/noah-programs-{os.getpid()}")  # the same in both runs, as programs print it
-
-# Runs a command as user $0 and group $1 in the root $2, with the directory $3. In a mount namespace of its own nothing
-# stays mounted, however this ends.
-ENTER: Final = """
-set -e
-user=$0 group=$1 root=$2 work=$3
-shift 3
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-mkdir -p "$root$work"
-mount --bind "$work" "$root$work"
-mount -t proc proc "$root/proc"
-mount -t sysfs sysfs "$root/sys"
-mount --rbind /dev "$root/dev"
-exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups sh -c 'cd "$0"; exec "$@"' "$work" "$@"
-"""
 
 
 class Target(NamedTuple):
     engine: str
     host: str
-    root: str  # "host" or "debian"
+    root: str  # "host", "debian", or "runtimes": Debian with the language runtimes
     user: str  # "root" or "user"
 
     def __str__(self) -> str:
@@ -87,6 +87,10 @@ TARGETS: Final = (
     Target("kvm", "linux", "host", "user"),
     Target("kvm", "linux", "debian", "root"),
     Target("emulator", "linux", "debian", "user"),
+    Target("kvm", "linux", "runtimes", "root"),
+    Target("kvm", "linux", "runtimes", "user"),
+    Target("kvm", "posix", "runtimes", "root"),
+    Target("emulator", "linux", "runtimes", "user"),
 )
 # Quick on every engine: one shell, one pipeline, one program with its own data.
 QUICK_ON_KVM: Final = frozenset(
@@ -124,7 +128,7 @@ def header(name: str) -> Header:
     lines = SCRIPTS[name].read_text().splitlines()[:12]
     values: dict[str, list[str]] = {}
     for line in lines:
-        match = re.fullmatch(r"# (needs|slow|timeout|varies|volatile|only)(?:: (.*))?", line)
+        match = re.fullmatch(r"(?:#|%%|//|--) (needs|slow|timeout|varies|volatile|only)(?:: (.*))?", line)
         if match:
             values.setdefault(match[1], []).append(match[2] or "")
     varies = "|".join(f"(?:{pattern})" for pattern in values.get("varies", []))
@@ -173,6 +177,10 @@ def outcome(result: Result, spec: Header) -> Outcome:
     return Outcome(result, tree)
 
 
+def root_folder(root: str) -> Path:
+    return Path("/") if root == "host" else debian_root(RUNTIMES if root == "runtimes" else PACKAGES)
+
+
 def account(user: str) -> pwd.struct_passwd | None:
     """Who starts the run: None for the user of the tests (root, or whoever that is)."""
     return ordinary_user() if user == "user" and os.getuid() == 0 else None
@@ -188,9 +196,7 @@ def native(name: str, root: str, user: str, attempt: int = 0) -> Outcome:
     if root == "host":
         result = run(command, cwd=WORK, env=environment(HOME=str(WORK)), user=who, timeout=spec.timeout * 2)
     else:
-        # A mount namespace of its own: nothing is left mounted, however this ends.
-        ids = [str(who.pw_uid if who else 0), str(who.pw_gid if who else 0)]
-        inside = ["unshare", "--mount", "sh", "-c", ENTER, *ids, str(debian_root()), str(WORK), *command]
+        inside = native_command(root_folder(root), WORK, command, who)
         result = run(inside, cwd="/", env=environment(HOME=str(WORK)), timeout=spec.timeout * 2)
     return outcome(result, spec)
 
@@ -203,7 +209,7 @@ def in_noah(name: str, target: Target) -> Outcome:
     if target.root == "host":
         command += ["--root", "/"]
     else:
-        command += ["--root", str(debian_root()), "-v", f"{WORK}:{WORK}"]
+        command += ["--root", str(root_folder(target.root)), "-v", f"{WORK}:{WORK}"]
     command += ["-u", f"{who.pw_uid}:{who.pw_gid}" if who else f"{os.getuid()}:{os.getgid()}"]
     variables = environment(HOME=str(WORK))
     for key, value in variables.items():
@@ -246,6 +252,8 @@ def collect() -> list[object]:
     cases: list[object] = []
     for target in TARGETS:
         for name in SCRIPTS:
+            if (SCRIPTS[name].parent.name == "runtimes") != (target.root == "runtimes"):
+                continue
             quick = not header(name).slow and ((target == QUICK and name in QUICK_ON_KVM) or name in QUICK_EVERYWHERE)
             cases.append(pytest.param(name, target, marks=[] if quick else [pytest.mark.slow], id=f"{target}-{name}"))
     return cases
@@ -262,7 +270,7 @@ def test_program_runs_as_natively(name: str, target: Target) -> None:
     need_engine(target.engine)
     noah_command(account(target.user))
     need_programs((INTERPRETERS[SCRIPTS[name].suffix].rpartition("/")[2], *spec.needs),
-                  Path("/") if target.root == "host" else debian_root())  # fmt: skip
+                  root_folder(target.root))  # fmt: skip
     trouble = differences(native(name, target.root, target.user), in_noah(name, target))
     if trouble:
         pytest.fail(f"{name} on {target}:\n{trouble}", pytrace=False)
@@ -272,8 +280,9 @@ def test_program_runs_as_natively(name: str, target: Target) -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_program_is_deterministic_natively(name: str) -> None:
     """The oracle itself: what varies between two native runs must not be compared."""
-    need_programs(header(name).needs, Path("/"))
+    root = "runtimes" if SCRIPTS[name].parent.name == "runtimes" else "host"
+    need_programs(header(name).needs, root_folder(root))
     user = "user" if os.getuid() else "root"
-    trouble = differences(native(name, "host", user), native(name, "host", user, attempt=1))
+    trouble = differences(native(name, root, user), native(name, root, user, attempt=1))
     assert not trouble, trouble
-    assert native(name, "host", user).result.status != TIMED_OUT
+    assert native(name, root, user).result.status != TIMED_OUT
