@@ -78,7 +78,7 @@ from noah.vfs.handle import Handle
 _ADDRESS_MAX: Final = 128  # sizeof(struct sockaddr_storage)
 _OPTION_MAX: Final = 1 << 16
 _CONTROL_MAX: Final = 1 << 17
-_NETFILTER: Final = 64  # options of iptables start here
+_NETFILTER: Final = (64, 65, 68, 69)  # IPT_SO_*, IP6T_SO_*: linux/netfilter_ipv*/ip*_tables.h
 _MMSGHDR: Final = 64
 _MSG_LEN: Final = 56
 _WITH_POINTERS: Final = frozenset(
@@ -358,7 +358,7 @@ def _put_address(task: Task, address: bytes, addr: int, addrlen: int) -> None:
 
 
 def _check_option(level: int, option: int) -> None:
-    if (level, option) in _WITH_POINTERS or (level in (SOL_IP, SOL_IPV6) and option >= _NETFILTER and option < 96):
+    if (level, option) in _WITH_POINTERS or (level in (SOL_IP, SOL_IPV6) and option in _NETFILTER):
         raise LinuxError(ENOPROTOOPT)
 
 
