@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from noah.abi import aarch64, ipcstructs, siginfo, sockstructs, structs, x86_64
+from noah.abi import aarch64, aiostructs, ipcstructs, siginfo, sockstructs, structs, x86_64
 
 if TYPE_CHECKING:
     from noah.abi.layout import Layout
@@ -33,6 +33,7 @@ Key: TypeAlias = tuple[str, str]  # module or structure, name
 
 # Headers that know each module's names. Sets that cannot be included together are asked one after the other.
 HEADERS: dict[str, tuple[str, ...]] = {
+    "aio": ("linux/aio_abi.h",),
     "arch_prctl": ("asm/prctl.h",),
     "capability": ("linux/capability.h linux/securebits.h",),
     "elf": ("elf.h",),
@@ -93,6 +94,7 @@ SPELLINGS = {
 
 # In no header that programs see, or in later ones only: where each is from, its line says.
 NOT_EXPORTED = {
+    "aio": "AIO_MAX_NR",
     "arch_prctl": "ARCH_CET_STATUS",
     "capability": "CAP_FULL_SET",
     "elf": "AT_HWCAP3 AT_HWCAP4",
@@ -163,6 +165,8 @@ LAYOUTS: dict[type[Layout], tuple[str, str, str, Members]] = {
     structs.OpenHow: ("struct open_how", "linux/openat2.h", "", {}),
     structs.FileCloneRange: ("struct file_clone_range", "linux/fs.h", "", {}),
     structs.InotifyEvent: ("struct inotify_event", "linux/inotify.h", "", {}),
+    aiostructs.Iocb: ("struct iocb", "linux/aio_abi.h", "aio_", {"opcode": "aio_lio_opcode"}),
+    aiostructs.IoEvent: ("struct io_event", "linux/aio_abi.h", "", {}),
     structs.PollFd: ("struct pollfd", "asm/poll.h", "", {}),
     structs.Rlimit: ("struct rlimit64", "linux/resource.h", "rlim_", {}),
     structs.Rusage: ("struct rusage", "linux/time.h linux/resource.h", "ru_", nested("utime", "stime", prefix="ru_")),

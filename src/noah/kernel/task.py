@@ -24,6 +24,7 @@ from noah.vm.api import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from noah.host.values import Stat
+    from noah.kernel.aio import AioContext
     from noah.kernel.arch import Arch
     from noah.kernel.fork import SharedUntilExec
     from noah.kernel.futex import Futexes
@@ -59,6 +60,7 @@ class Process:
     """One guest process = one host process."""
 
     __slots__ = (
+        "aio",
         "arch",
         "argv",
         "at_exit",
@@ -128,6 +130,7 @@ class Process:
         self.futexes: Futexes
         self.run_task: Callable[[Task], None]
         """What a new thread's host thread does (noah.kernel.run)."""
+        self.aio: dict[int, AioContext] = {}
         self.ipc: Ipc | None = None
         """The box's IPC objects, once the process has asked for one."""
         self.personality = 0

@@ -6,6 +6,7 @@ from typing import Final
 
 # Written down because looking for modules (pkgutil) takes longer than loading them; a test compares.
 HANDLER_MODULES: Final = (
+    "aio",
     "attributes",
     "credentials",
     "dir",
@@ -22,10 +23,12 @@ HANDLER_MODULES: Final = (
     "memory",
     "mqueue",
     "msg",
+    "namespace",
     "pidfd",
     "pipe",
     "poll",
     "prctl",
+    "processmemory",
     "process",
     "schedule",
     "sem",

@@ -536,6 +536,28 @@ def stub_ql(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(task, a0, (a1 ^ 0x8000000000000000) - 0x8000000000000000)
 
 
+def stub_qllqq(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task, a0, (a1 ^ 0x8000000000000000) - 0x8000000000000000, (a2 ^ 0x8000000000000000) - 0x8000000000000000, a3, a4
+    )
+
+
+def stub_qllqqq(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task,
+        a0,
+        (a1 ^ 0x8000000000000000) - 0x8000000000000000,
+        (a2 ^ 0x8000000000000000) - 0x8000000000000000,
+        a3,
+        a4,
+        a5,
+    )
+
+
+def stub_qlq(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(task, a0, (a1 ^ 0x8000000000000000) - 0x8000000000000000, a2)
+
+
 def stub_qq(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(task, a0, a1)
 
