@@ -56,6 +56,8 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
     },
     "posix": {
         "ipc_mqueue-notification_by_another_process": "a signal of another process brings no siginfo here",
+        "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",
+        "proc_others-of_another_program": "no portable call tells whether another process is stopped, or a zombie",
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
         "event_fd-sent_to_another_process": "timers and epoll sets are no descriptors here: no socket carries them",
         "event_inotify-making": "no portable call watches files: inotify_init is ENOSYS",

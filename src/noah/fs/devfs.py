@@ -37,7 +37,7 @@ class DevTree(VirtualTree):
     def __init__(self, host: Host, host_dev: HostTree) -> None:
         """host_dev: the host's /dev."""
         clock = host.clock
-        root = DirNode(self._child, self._names, 1, 0o755)
+        root = DirNode(self._child, self._names, 0o755)
         super().__init__(root, b"devtmpfs", TMPFS_MAGIC, _DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
         self.host_dev = host_dev
         self._nodes = []
@@ -64,9 +64,9 @@ class DevTree(VirtualTree):
     def _child(self, name: bytes) -> Node | None:
         target = self._links.get(name)
         if target is not None:
-            return LinkNode(lambda: target, 2 + list(self._links).index(name))
+            return LinkNode(lambda: target)
         if name in _MOUNT_POINTS:
-            return DirNode(lambda _: None, lambda: (), 20 + _MOUNT_POINTS.index(name), 0o755)
+            return DirNode(lambda _: None, lambda: (), 0o755)
         return None
 
     def _names(self) -> Sequence[tuple[bytes, int]]:

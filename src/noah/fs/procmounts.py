@@ -50,3 +50,10 @@ def mountinfo(fs: FsContext) -> bytes:
         tail = (_escape(path), _options(mount), mount.fs.type, _escape(mount.fs.source), _options(mount)[:2])
         lines.append(b"%d %d %d:%d / %s %s - %s %s %s\n" % (*numbers, *tail))
     return b"".join(lines)
+
+
+def mountstats(fs: FsContext) -> bytes:
+    return b"".join(
+        b"device %s mounted on %s with fstype %s\n" % (_escape(mount.fs.source), _escape(path), mount.fs.type)
+        for mount, path in _visible(fs)
+    )

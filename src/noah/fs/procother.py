@@ -1,23 +1,27 @@
-"""/proc/PID of the box's other processes: what they show (noah.kernel.card), and what the host tells of theirs."""
+"""/proc/PID of the box's other processes: by their cards (noah.kernel.card), the host's numbers, and by asking them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EACCES, ENOENT, LinuxError
-from noah.abi.fcntl import DT_DIR, DT_LNK, DT_REG
-from noah.fs.hostfs import HostTree
-from noah.fs.procmounts import mountinfo, mounts
-from noah.fs.virtual import DirNode, FileNode, LinkNode, Node
+from noah.abi.capability import CAP_SYS_PTRACE
+from noah.abi.errno import EACCES, ENOENT, EPERM, ESRCH, LinuxError
+from noah.fs.adopt import tree_of
+from noah.fs.procmaps import PAGE
+from noah.fs.procself import SelfFiles
+from noah.fs.procstat import PF_RANDOMIZE, shown_name
+from noah.fs.virtual import DirNode, FdNode, Node
 from noah.vfs.namespace import Walk
 
 if TYPE_CHECKING:
     from noah.fs.hostproc import HostProc
+    from noah.fs.procns import Namespaces
     from noah.fs.procview import ProcessView, ShownView
+    from noah.vfs.handle import Handle
     from noah.vfs.place import Place
 
-_PAGE_KIB: Final = 4
+_KIB: Final = PAGE >> 10
 _STATES: Final = {
     b"R": "R (running)",
     b"S": "S (sleeping)",
@@ -30,198 +34,224 @@ _STATES: Final = {
 _PPID, _FLAGS, _THREADS, _VSIZE, _RSS = 1, 6, 17, 20, 21
 _ADDRESSES: Final = (23, 24, 25, 26, 27, 42, 43, 44, 45, 46, 47, 48)  # startcode to eip, start_data to env_end
 _SIGNALS: Final = (28, 29, 30, 31)
-_PRIVATE: Final = (b"auxv", b"environ", b"io", b"maps", b"mem", b"pagemap", b"smaps", b"stack", b"syscall")
-"""Files that only the process itself can answer here: as for somebody who may not trace it (ptrace(2))."""
+_FIELDS: Final = 50
+_OF_BOX: Final = frozenset(
+    (
+        *(b"cgroup", b"coredump_filter", b"cpuset", b"gid_map", b"loginuid", b"mountinfo", b"mounts", b"mountstats"),
+        *(b"projid_map", b"sessionid", b"setgroups", b"stack", b"uid_map", b"wchan"),
+    )
+)
+"""The same for all processes."""
+_WITHOUT_MEMORY: Final = frozenset((b"auxv", b"environ", b"maps", b"numa_maps", b"pagemap", b"smaps", b"statm"))
+"""Empty for a zombie."""
 
 
-class OtherProcess:
-    """Another process of the box, as the calling `process` sees it."""
+class OtherFiles:
+    """See noah.fs.procpid.ProcessFiles. tid: the thread that it is about, 0 for /proc/PID."""
 
-    __slots__ = ("_files", "_host", "_pid", "_process")
+    __slots__ = ("_host", "_mine", "_namespaces", "_pid", "_process", "_shown", "_tid")
 
-    def __init__(self, process: ProcessView, host: HostProc, pid: int) -> None:
+    def __init__(
+        self, process: ProcessView, host: HostProc, namespaces: Namespaces, pid: int, shown: ShownView, tid: int = 0
+    ) -> None:
+        """process: the calling one. shown: what the process of that pid shows."""
         self._process = process
         self._host = host
+        self._namespaces = namespaces
+        self._mine = SelfFiles(process, host, namespaces)
         self._pid = pid
-        self._files: dict[bytes, Callable[[], bytes]] = {
-            b"cgroup": lambda: b"0::/\n",
-            b"cmdline": lambda: b"" if self._is_zombie() else self._shown().cmdline,
-            b"comm": lambda: self._shown().comm + b"\n",
-            b"loginuid": lambda: b"4294967295",
-            b"mountinfo": lambda: mountinfo(process.fs),
-            b"mounts": lambda: mounts(process.fs),
-            b"oom_adj": lambda: b"0\n",
-            b"oom_score": lambda: b"0\n",
-            b"oom_score_adj": lambda: b"0\n",
-            b"sessionid": lambda: b"4294967295",
-            b"stat": self._stat,
-            b"statm": self._statm,
-            b"status": self._status,
-            b"wchan": lambda: b"0",
-        }
-        for name in _PRIVATE:
-            self._files[name] = self._refuse
+        self._shown = shown
+        self._tid = tid
 
-    def directory(self, ino: int, *, thread: bool = False) -> DirNode | None:
-        """/proc/PID; None if there is no such process any more."""
-        shown = self._process.box.shown(self._pid)
-        if shown is None:
-            return None
-        owner = shown.ids[1], shown.ids[5]
-        links = {b"cwd": shown.cwd, b"exe": shown.exe, b"root": shown.root}
+    @property
+    def owner(self) -> tuple[int, int]:
+        return (self._shown.ids[1], self._shown.ids[5]) if self._shown.dumpable else (0, 0)
 
-        def child(name: bytes) -> Node | None:
-            number = ino + 1 + hash(name) % 0xFFFF
-            content = self._files.get(name)
-            if content is not None:
-                return FileNode(content, number, 0o400 if name in _PRIVATE else 0o444, owner)
-            if name in links:
-                target = links[name]
-                return LinkNode(lambda: self._look(target), number, 0o777, owner, lambda: self._jump(target))
-            if name == b"fd":
-                return DirNode(lambda fd: self._fd(fd, number, owner), self._fd_names, number, 0o500, owner)
-            if name == b"net":
-                return self._host.net(number)
-            if name == b"task" and not thread:
-                return DirNode(
-                    lambda tid: self.directory(number, thread=True) if tid == b"%d" % self._pid else None,
-                    lambda: [(b"%d" % self._pid, DT_DIR)],
-                    number,
-                    0o555,
-                    owner,
-                )
-            return None
-
-        def names() -> Sequence[tuple[bytes, int]]:
-            found = [(name, DT_REG) for name in self._files] + [(name, DT_LNK) for name in links]
-            found += [(b"fd", DT_DIR), (b"net", DT_DIR)]
-            return sorted(found if thread else [*found, (b"task", DT_DIR)])
-
-        return DirNode(child, names, ino, 0o555, owner)
-
-    def _shown(self) -> ShownView:
+    def _now(self) -> ShownView:
+        """What it shows now. ENOENT when it has ended."""
         shown = self._process.box.shown(self._pid)
         if shown is None:
             raise LinuxError(ENOENT)
         return shown
 
+    def _ask(self, name: bytes) -> bytes:
+        return self._process.ask(self._pid, b"task/%d/%s" % (self._tid, name) if self._tid else name)
+
+    def read(self, name: bytes) -> bytes:
+        if name in _OF_BOX:
+            return self._mine.read(name)
+        if name == b"comm":
+            return self._comm() + b"\n"
+        if self._is_zombie() and (name in _WITHOUT_MEMORY or name == b"cmdline"):
+            return b"0 0 0 0 0 0 0\n" if name == b"statm" else b""
+        if name == b"cmdline":
+            return self._now().cmdline
+        if name == b"stat":
+            return self._stat()
+        if name == b"statm":
+            return self._statm()
+        if name == b"status":
+            return self._status()
+        return self._ask(name)
+
+    def write(self, name: bytes, data: bytes) -> None:
+        """EPERM: a process changes its own alone."""
+        raise LinuxError(EPERM)
+
+    def node(self, name: bytes) -> Node | None:
+        return None
+
+    def check_traceable(self) -> None:
+        """PTRACE_MODE_READ_FSCREDS (ptrace(2)): EACCES for somebody else's process."""
+        creds, shown = self._process.creds, self._now()
+        ids = shown.ids
+        same = (creds.fsuid,) * 3 == ids[:3] and (creds.fsgid,) * 3 == ids[4:7]
+        if not ((same and shown.dumpable) or creds.capable(CAP_SYS_PTRACE)):
+            raise LinuxError(EACCES)
+
+    # -- links
+
+    def link(self, name: bytes) -> bytes:
+        self.check_traceable()
+        if self._is_zombie():
+            raise LinuxError(ENOENT)
+        shown = self._now()
+        return shown.exe if name == b"exe" else shown.cwd if name == b"cwd" else shown.root
+
+    def jump(self, name: bytes) -> Place:
+        return self._walk(self.link(name))
+
+    def _walk(self, path: bytes) -> Place:
+        fs = self._process.fs
+        return Walk(fs, fs.mounts.root.root, 0).resolve(path, follow=True)
+
+    def namespaces(self) -> DirNode:
+        return self._namespaces.directory(self.owner, self.check_traceable)
+
+    # -- descriptors
+
+    def fds(self) -> Sequence[int]:
+        return sorted(self._now().fds)
+
+    def fd(self, fd: int) -> Node | None:
+        self.check_traceable()
+        number = self._now().fds.get(fd)
+        if number is None:
+            return None
+        handle = self._host.open_fd(self._pid, number)
+        if handle is not None:
+            return self._host_fd(fd, number, handle)
+        mode, _, path = self._ask(b"fd/%d" % fd).partition(b" ")
+        return FdNode(lambda: path, int(mode, 8), self.owner, lambda: self._walk(path))
+
+    def _host_fd(self, fd: int, number: int, handle: Handle) -> FdNode:
+        mounts = self._process.fs.mounts
+        files = mounts.anonymous.files
+        tree = tree_of(mounts, handle.number, files.fstat(handle.number).mode)
+        mode = self._host.fd_mode(self._pid, number)
+        return FdNode(lambda: tree.guest_path(handle, b""), mode, self.owner, lambda: tree.place_of(handle, b""))
+
+    # -- threads
+
+    def tids(self) -> Sequence[int]:
+        if self._now().threads < 2 or self._is_zombie():
+            return [self._pid]
+        return [int(word) for word in self._process.ask(self._pid, b"task").split()]
+
+    def thread(self, tid: int) -> OtherFiles | None:
+        if tid != self._pid and tid not in self.tids():
+            return None
+        return OtherFiles(self._process, self._host, self._namespaces, self._pid, self._shown, tid)
+
+    # -- contents
+
     def _fields(self) -> list[bytes]:
-        """Fields of stat from the state on; made up where the host has no /proc."""
-        fields = self._host.stat_fields(b"%d" % self._pid)
-        if len(fields) < 50:
+        """Fields of stat from the state on; made up where the host does not tell them."""
+        own = b"%d/task/%d" % (self._pid, self._tid) if self._tid else b"%d" % self._pid
+        fields = self._host.stat_fields(own)
+        if len(fields) < _FIELDS:
             procs = self._process.host.procs
             try:
-                numbers = [self._shown().parent, procs.getpgid(self._pid), procs.getsid(self._pid), 0, -1]
+                numbers = [self._now().parent, procs.getpgid(self._pid), procs.getsid(self._pid), 0, -1]
             except LinuxError:
                 raise LinuxError(ENOENT) from None
-            fields = [b"S", *(b"%d" % number for number in numbers), *(b"0",) * 44]
+            fields = [b"S", *(b"%d" % number for number in numbers), *(b"0",) * (_FIELDS - 6)]
         return fields
 
     def _is_zombie(self) -> bool:
         return self._fields()[0] == b"Z"
 
-    def _refuse(self) -> bytes:
-        raise LinuxError(EACCES, "only the process itself can tell")
-
-    # Links: for who may trace the process (PTRACE_MODE_READ_FSCREDS)
-
-    def _look(self, target: bytes) -> bytes:
-        creds = self._process.creds
-        ids = self._shown().ids
-        if not creds.privileged and ((creds.fsuid,) * 3 != ids[:3] or (creds.fsgid,) * 3 != ids[4:7]):
-            raise LinuxError(EACCES)
-        if self._is_zombie():
-            raise LinuxError(ENOENT)
-        return target
-
-    def _jump(self, target: bytes) -> Place:
-        fs = self._process.fs
-        return Walk(fs, fs.mounts.root.root, 0).resolve(self._look(target), follow=True)
-
-    def _fd_names(self) -> Sequence[tuple[bytes, int]]:
-        return [(b"%d" % fd, DT_LNK) for fd in self._shown().fds]
-
-    def _fd(self, name: bytes, ino: int, owner: tuple[int, int]) -> Node | None:
-        if not name.isdigit() or len(name) > 9 or int(name) not in self._shown().fds:
-            return None
-
-        def target() -> bytes:
-            number = self._shown().fds.get(int(name))
-            if number is None:
-                raise LinuxError(ENOENT)
-            return self._look(self._guest_path(self._host.fd(self._pid, number)))
-
-        return LinkNode(target, ino + 1 + int(name), 0o700, owner)
-
-    def _guest_path(self, path: bytes) -> bytes:
-        """For what the host says of a descriptor; nothing of the host's tree that the guest does not have."""
-        if not path.startswith(b"/"):
-            return path  # pipe:[1234]
-        found = b"/"
-        length = -1
-        for mount in self._process.fs.mounts.all():
-            tree = mount.fs
-            if (
-                isinstance(tree, HostTree)
-                and len(tree.host_path) > length
-                and (path + b"/").startswith(tree.host_path + b"/")
-            ):
-                length = len(tree.host_path)
-                found = mount.path.rstrip(b"/") + path[length:]
-        return found or b"/"
-
-    # Files
+    def _comm(self) -> bytes:
+        if self._tid in (0, self._pid):
+            return self._now().comm
+        return self._ask(b"comm").rstrip(b"\n")
 
     def _resident(self, pages: int) -> int:
-        """Pages of memory, of those that are mapped: the host counts Noah's own as well."""
+        """Pages of memory, of those that are mapped; what the host counts, without Noah's own."""
         data = self._host.read(b"%d/statm" % self._pid)
-        return min(pages, int(data.split()[1])) if data else pages
+        return max(0, min(pages, int(data.split()[1]) - self._now().own_pages)) if data else pages
 
     def _parent(self, fields: Sequence[bytes]) -> int:
         parent = int(fields[_PPID])
         return parent if self._process.box.contains(parent) else 0
 
     def _stat(self) -> bytes:
-        shown, fields = self._shown(), self._fields()
+        shown, fields = self._now(), self._fields()
         fields[_PPID] = b"%d" % self._parent(fields)
-        fields[_FLAGS] = b"%d" % 0x400000
+        fields[_FLAGS] = b"%d" % PF_RANDOMIZE
         fields[_THREADS] = b"%d" % shown.threads
         if fields[0] != b"Z":
-            fields[_VSIZE] = b"%d" % (shown.pages * _PAGE_KIB << 10)
+            fields[_VSIZE] = b"%d" % (shown.pages * PAGE)
             fields[_RSS] = b"%d" % self._resident(shown.pages)
         for index in (*_ADDRESSES, *_SIGNALS):
             if index < len(fields):
                 fields[index] = b"0"
-        return b"%d (%s) %s\n" % (self._pid, shown.comm, b" ".join(fields))
+        return b"%d (%s) %s\n" % (self._tid or self._pid, self._comm(), b" ".join(fields))
 
     def _statm(self) -> bytes:
-        pages = self._shown().pages
+        pages = self._now().pages
         resident = self._resident(pages)
-        return b"%d %d %d 0 0 0 0\n" % (pages, resident, resident)
+        return b"%d %d 0 0 0 %d 0\n" % (pages, resident, pages)
 
     def _status(self) -> bytes:
-        shown, fields = self._shown(), self._fields()
-        capabilities = 0x1FFFFFFFFFF if shown.ids[1] == 0 else 0
-        lines: list[tuple[str, object]] = [
-            ("Name", shown.comm.decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")),
+        """What the process itself says; what is known of it if it does not answer (stopped, a zombie)."""
+        fields = self._fields()
+        state = _STATES.get(fields[0], "S (sleeping)")
+        if fields[0] not in (b"T", b"Z"):
+            try:
+                lines = self._ask(b"status").split(b"\n")
+                if self._host.exists:
+                    lines[2] = b"State:\t" + state.encode()
+                return b"\n".join(lines)
+            except LinuxError as error:
+                if error.errno == ESRCH:
+                    raise
+        shown = self._now()
+        procs = self._process.host.procs
+        lines_known: list[tuple[str, object]] = [
+            ("Name", shown_name(self._comm())),
             ("Umask", f"{shown.umask:04o}"),
-            ("State", _STATES.get(fields[0], "S (sleeping)")),
+            ("State", state),
             ("Tgid", self._pid),
             ("Ngid", 0),
-            ("Pid", self._pid),
+            ("Pid", self._tid or self._pid),
             ("PPid", self._parent(fields)),
             ("TracerPid", 0),
             ("Uid", "\t".join(map(str, shown.ids[:4]))),
             ("Gid", "\t".join(map(str, shown.ids[4:]))),
             ("FDSize", max(64, -(-(max(shown.fds, default=0) + 1) // 64) * 64)),
-            ("Groups", ""),
+            ("Groups", " "),
+            ("NStgid", self._pid),
+            ("NSpid", self._tid or self._pid),
+            ("NSpgid", procs.getpgid(self._pid)),
+            ("NSsid", procs.getsid(self._pid)),
         ]
         if fields[0] != b"Z":
-            resident = self._resident(shown.pages) * _PAGE_KIB
-            size = shown.pages * _PAGE_KIB
+            resident = self._resident(shown.pages) * _KIB
+            size = shown.pages * _KIB
             sizes = {"VmPeak": size, "VmSize": size, "VmLck": 0, "VmPin": 0, "VmHWM": resident, "VmRSS": resident}
-            lines += [(name, f"{value:8} kB") for name, value in {**sizes, "VmSwap": 0}.items()]
-        lines += [("Threads", shown.threads)]
-        lines += [(name, f"{0:016x}") for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "CapInh")]
-        lines += [("CapPrm", f"{capabilities:016x}"), ("CapEff", f"{capabilities:016x}")]
-        return "".join(f"{name}:\t{value}\n" for name, value in lines).encode("latin-1")
+            lines_known += [(name, f"{value:8} kB") for name, value in {**sizes, "VmSwap": 0}.items()]
+        lines_known.append(("Threads", shown.threads))
+        names = ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+        lines_known += [(name, f"{0:016x}") for name in names]
+        return "".join(f"{name}:\t{value}\n" for name, value in lines_known).encode("latin-1")

@@ -2,118 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.limits import NR_OPEN, PID_MAX_LIMIT, PIPE_MAX_SIZE
+from noah.abi.fcntl import DT_DIR, DT_REG
 from noah.abi.time import CLOCK_REALTIME, NSEC_PER_SEC
+from noah.fs.procsettings import Settings
+from noah.fs.virtual import DirNode, FileNode, Node
 
 if TYPE_CHECKING:
     from noah.fs.hostproc import HostProc
+    from noah.fs.procview import ProcessView
 
 Content = Callable[[], bytes]
 
 FILESYSTEMS: Final = b"nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\tpipefs\nnodev\tsockfs\n\text4\n"
 
-# Settings that are shown as the host has them, and what they are where it has none
-_HOST_SETTINGS: Final = {
-    b"fs/file-max": b"9223372036854775807",
-    b"fs/file-nr": b"1024\t0\t9223372036854775807",
-    b"fs/inotify/max_queued_events": b"16384",
-    b"fs/inotify/max_user_instances": b"128",
-    b"fs/inotify/max_user_watches": b"65536",
-    b"fs/mqueue/msg_max": b"10",
-    b"fs/mqueue/msgsize_max": b"8192",
-    b"fs/protected_hardlinks": b"1",
-    b"fs/protected_symlinks": b"1",
-    b"fs/suid_dumpable": b"0",
-    b"kernel/cap_last_cap": b"40",
-    b"kernel/core_pattern": b"core",
-    b"kernel/core_uses_pid": b"1",
-    b"kernel/dmesg_restrict": b"1",
-    b"kernel/domainname": b"(none)",
-    b"kernel/kptr_restrict": b"0",
-    b"kernel/msgmax": b"8192",
-    b"kernel/msgmnb": b"16384",
-    b"kernel/msgmni": b"32000",
-    b"kernel/overflowgid": b"65534",
-    b"kernel/overflowuid": b"65534",
-    b"kernel/panic": b"0",
-    b"kernel/perf_event_paranoid": b"4",
-    b"kernel/printk": b"4\t4\t1\t7",
-    b"kernel/randomize_va_space": b"2",
-    b"kernel/random/entropy_avail": b"256",
-    b"kernel/random/poolsize": b"256",
-    b"kernel/sched_rr_timeslice_ms": b"100",
-    b"kernel/sem": b"32000\t1024000000\t500\t32000",
-    b"kernel/shmall": b"18446744073692774399",
-    b"kernel/shmmax": b"18446744073692774399",
-    b"kernel/shmmni": b"4096",
-    b"kernel/tainted": b"0",
-    b"kernel/threads-max": b"63000",
-    b"net/core/rmem_default": b"212992",
-    b"net/core/rmem_max": b"212992",
-    b"net/core/somaxconn": b"4096",
-    b"net/core/wmem_default": b"212992",
-    b"net/core/wmem_max": b"212992",
-    b"net/ipv4/ip_forward": b"0",
-    b"net/ipv4/ip_local_port_range": b"32768\t60999",
-    b"net/ipv4/ip_unprivileged_port_start": b"1024",
-    b"net/ipv4/ping_group_range": b"1\t0",
-    b"net/ipv4/tcp_fin_timeout": b"60",
-    b"net/ipv4/tcp_keepalive_time": b"7200",
-    b"net/ipv6/conf/all/disable_ipv6": b"0",
-    b"vm/max_map_count": b"65530",
-    b"vm/mmap_min_addr": b"65536",
-    b"vm/nr_hugepages": b"0",
-    b"vm/overcommit_memory": b"0",
-    b"vm/overcommit_ratio": b"50",
-    b"vm/swappiness": b"60",
-}
+_HOST_FILES: Final = (
+    *(b"buddyinfo", b"cgroups", b"consoles", b"crypto", b"devices", b"diskstats", b"execdomains", b"interrupts"),
+    *(b"iomem", b"ioports", b"key-users", b"misc", b"modules", b"mtrr", b"pagetypeinfo", b"partitions"),
+    *(b"pressure/cpu", b"pressure/io", b"pressure/irq", b"pressure/memory", b"schedstat", b"slabinfo", b"softirqs"),
+    *(b"swaps", b"tty/drivers", b"tty/ldiscs", b"vmallocinfo", b"vmstat", b"zoneinfo"),
+)
+"""Shown as the host has them, where it has them, to whom it shows them: as in a container without privileges."""
+_DEVICES: Final = b"""\
+Character devices:
+  1 mem
+  4 tty
+  5 /dev/tty
+  5 /dev/console
+  5 /dev/ptmx
+128 ptm
+136 pts
+
+Block devices:
+"""
+_TTY_DRIVERS: Final = b"""\
+/dev/tty             /dev/tty        5       0 system:/dev/tty
+/dev/console         /dev/console    5       1 system:console
+/dev/ptmx            /dev/ptmx       5       2 system
+pty_slave            /dev/pts      136 0-1048575 pty:slave
+pty_master           /dev/ptm      128 0-1048575 pty:master
+"""
 
 
 class SystemFiles:
-    """Contents by path below /proc. `release` and `version` are uname(2)'s."""
+    """Files and directories in /proc that are no process'. `release` and `version` are uname(2)'s."""
 
-    __slots__ = ("_boot_id", "_host", "_release", "_version", "files")
+    __slots__ = ("_boot_id", "_files", "_host", "_process", "_settings")
 
-    def __init__(self, host: HostProc, release: bytes, version: bytes) -> None:
+    def __init__(self, process: ProcessView, host: HostProc, release: bytes, version: bytes) -> None:
+        self._process = process
         self._host = host
-        self._release = release
-        self._version = version
         self._boot_id = host.read(b"sys/kernel/random/boot_id") or self._uuid()
-        self.files: dict[bytes, Content] = {
+        self._settings = Settings(
+            host,
+            {
+                b"kernel/hostname": lambda: host.host.procs.uname().nodename + b"\n",
+                b"kernel/osrelease": lambda: release + b"\n",
+                b"kernel/ostype": lambda: b"Linux\n",
+                b"kernel/random/boot_id": lambda: self._boot_id,
+                b"kernel/random/uuid": self._uuid,
+                b"kernel/version": lambda: version + b"\n",
+            },
+        )
+        self._files: dict[bytes, Content] = {
             b"cmdline": lambda: b"noah\n",
             b"cpuinfo": self._cpuinfo,
-            b"devices": lambda: (
-                b"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"
-            ),
             b"filesystems": lambda: FILESYSTEMS,
             b"loadavg": self._loadavg,
+            b"locks": self._locks,
             b"meminfo": self._meminfo,
-            b"partitions": lambda: b"major minor  #blocks  name\n\n",
             b"stat": self._stat,
-            b"swaps": lambda: b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
             b"uptime": self._uptime,
             b"version": lambda: b"Linux version %s (noah@noah) %s\n" % (release, version),
-            b"diskstats": lambda: host.read(b"diskstats") or b"",
-            b"vmstat": lambda: host.read(b"vmstat") or b"",
-            b"sys/fs/nr_open": lambda: b"%d\n" % NR_OPEN,
-            b"sys/fs/pipe-max-size": lambda: b"%d\n" % PIPE_MAX_SIZE,
-            b"sys/kernel/hostname": lambda: host.host.procs.uname().nodename + b"\n",
-            b"sys/kernel/ngroups_max": lambda: b"65536\n",
-            b"sys/kernel/osrelease": lambda: release + b"\n",
-            b"sys/kernel/ostype": lambda: b"Linux\n",
-            b"sys/kernel/pid_max": lambda: b"%d\n" % PID_MAX_LIMIT,
-            b"sys/kernel/random/boot_id": lambda: self._boot_id,
-            b"sys/kernel/random/uuid": self._uuid,
-            b"sys/kernel/version": lambda: version + b"\n",
         }
-        for name, default in _HOST_SETTINGS.items():
-            self.files[b"sys/" + name] = self._setting(b"sys/" + name, default + b"\n")
+        if host.exists:
+            self._files[b"kallsyms"] = self._kallsyms
+        else:
+            self._files |= {
+                b"cgroups": lambda: b"#subsys_name\thierarchy\tnum_cgroups\tenabled\n",
+                b"devices": lambda: _DEVICES,
+                b"diskstats": bytes,
+                b"misc": bytes,
+                b"modules": bytes,
+                b"partitions": lambda: b"major minor  #blocks  name\n\n",
+                b"swaps": lambda: b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
+                b"tty/drivers": lambda: _TTY_DRIVERS,
+                b"vmstat": bytes,
+            }
 
-    def _setting(self, path: bytes, default: bytes) -> Content:
-        return lambda: self._host.read(path) or default
+    def child(self, path: bytes) -> Node | None:
+        """By path below /proc."""
+        if path == b"sys":
+            return self._settings.node()
+        content = self._files.get(path)
+        if content is not None:
+            return FileNode(content)
+        if path in _HOST_FILES:
+            stat = self._host.stat(path)
+            return FileNode(lambda: self._host.read(path) or b"", stat.mode & 0o777, read_only=True) if stat else None
+        if any(name.startswith(path + b"/") for name in (*self._files, *_HOST_FILES)):
+            prefix = path + b"/"
+            return DirNode(lambda name: self.child(prefix + name), lambda: self._names(prefix))
+        return None
+
+    def names(self) -> Sequence[tuple[bytes, int]]:
+        return [*self._names(b""), (b"sys", DT_DIR)]
+
+    def _names(self, prefix: bytes) -> list[tuple[bytes, int]]:
+        found: dict[bytes, int] = {}
+        for path in (*self._files, *_HOST_FILES):
+            if path.startswith(prefix) and (path in self._files or self._host.stat(path) is not None):
+                name, slash, _ = path[len(prefix) :].partition(b"/")
+                found[name] = DT_DIR if slash else DT_REG
+        return sorted(found.items())
+
+    def _kallsyms(self) -> bytes:
+        """Without addresses, as for everybody whom kernel.kptr_restrict does not trust."""
+        lines = (self._host.read(b"kallsyms") or b"").splitlines(keepends=True)
+        return b"".join(b"0" * line.index(b" ") + line[line.index(b" ") :] for line in lines)
+
+    def _locks(self) -> bytes:
+        """Locks that processes of the box hold or wait for, numbered anew."""
+        lines: list[bytes] = []
+        for line in (self._host.read(b"locks") or b"").splitlines():
+            words = line.replace(b"-> ", b"").split()
+            if len(words) > 4 and words[4].isdigit() and self._process.box.contains(int(words[4])):
+                lines.append(b"%d:%s\n" % (len(lines) + 1, line.partition(b":")[2]))
+        return b"".join(lines)
 
     def _uuid(self) -> bytes:
         raw = bytearray(self._host.host.rng.getrandom(16))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from noah.vfs.credentials import Credentials
     from noah.vfs.fdtable import FdTable
     from noah.vfs.namespace import FsContext
+
+
+WAITING: Final = 2
+"""noah.kernel.task.WAITING"""
 
 
 class ShownView(Protocol):
@@ -26,6 +30,10 @@ class ShownView(Protocol):
     def threads(self) -> int: ...
     @property
     def ids(self) -> tuple[int, ...]: ...
+    @property
+    def own_pages(self) -> int: ...
+    @property
+    def dumpable(self) -> bool: ...
     @property
     def comm(self) -> bytes: ...
     @property
@@ -54,13 +62,32 @@ class SignalsView(Protocol):
     def actions(self) -> Sequence[tuple[int, int, int, int]]:
         """By signal number: handler, flags, restorer, mask."""
 
+    @property
+    def shared(self) -> PendingView: ...
+
 
 class PendingView(Protocol):
     @property
     def mask(self) -> int: ...
 
 
+class TimersView(Protocol):
+    def show(self) -> bytes:
+        """The content of /proc/PID/timers."""
+
+
 class TaskView(Protocol):
+    comm: bytes
+
+    @property
+    def leader(self) -> bool: ...
+    @property
+    def where(self) -> int:
+        """WAITING when it surely does."""
+
+    def system_call(self) -> tuple[int, ...] | None:
+        """The system call that the thread is in: its number, arguments, stack pointer and program counter."""
+
     @property
     def tid(self) -> int: ...
     @property
@@ -73,7 +100,24 @@ class ProcessView(Protocol):
     """The calling process. See noah.kernel.task.Process."""
 
     comm: bytes
+    oom_score_adj: int
+    timer_slack: int
+    tell: Callable[[bytes], bytes]
 
+    def ask(self, pid: int, question: bytes) -> bytes:
+        """What another process of the box tells: see noah.kernel.asking."""
+
+    @property
+    def running_tid(self) -> int:
+        """The thread that makes the system call."""
+
+    def show(self) -> None:
+        """Tell the box what has changed."""
+
+    @property
+    def policy(self) -> int: ...
+    @property
+    def timers(self) -> TimersView: ...
     @property
     def host(self) -> Host: ...
     @property

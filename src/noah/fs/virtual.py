@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from noah.abi.capability import CAP_DAC_OVERRIDE
 from noah.abi.errno import (
     EACCES,
     EBUSY,
@@ -16,6 +17,7 @@ from noah.abi.errno import (
     ENOENT,
     ENOTDIR,
     EPERM,
+    EROFS,
     EXDEV,
     LinuxError,
 )
@@ -52,37 +54,47 @@ if TYPE_CHECKING:
 
 _PAGE = 4096
 _EMPTY_DEVICE = 0x19
+_INO_MASK = (1 << 48) - 1
 
 
 class Node:
     """A file of a virtual file system. mode: with its type."""
 
-    __slots__ = ("gid", "ino", "mode", "uid")
+    __slots__ = ("gid", "mode", "uid")
 
     size = 0
 
-    def __init__(self, mode: int, ino: int, owner: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
         self.mode = mode
-        self.ino = ino
         self.uid, self.gid = owner
 
 
 class FileNode(Node):
-    """A regular file; `content` is asked for once for each opening, `write` gets what one write(2) wrote."""
+    """A regular file; `content` is asked for whenever reading starts anew, `write` gets what one write(2) wrote.
 
-    __slots__ = ("content", "write")
+    guard: raises LinuxError for who may not open it, whatever its mode. read_only: nobody may open it to write.
+    """
+
+    __slots__ = ("content", "guard", "read_only", "write")
 
     def __init__(
         self,
         content: Callable[[], bytes],
-        ino: int,
         mode: int = 0o444,
         owner: tuple[int, int] = (0, 0),
         write: Callable[[bytes], None] | None = None,
+        *,
+        guard: Callable[[], None] | None = None,
+        read_only: bool = False,
     ) -> None:
-        super().__init__(S_IFREG | mode, ino, owner)
+        super().__init__(S_IFREG | mode, owner)
         self.content = content
         self.write = write
+        self.guard = guard
+        self.read_only = read_only
+
+    def open(self, tree: VirtualTree, place: VirtualPlace, flags: int) -> VirtualFile:
+        return VirtualFile(tree, place, self, flags)
 
 
 class LinkNode(Node):
@@ -93,14 +105,21 @@ class LinkNode(Node):
     def __init__(
         self,
         target: Callable[[], bytes],
-        ino: int,
         mode: int = 0o777,
         owner: tuple[int, int] = (0, 0),
         jump: Callable[[], Place] | None = None,
     ) -> None:
-        super().__init__(S_IFLNK | mode, ino, owner)
+        super().__init__(S_IFLNK | mode, owner)
         self.target = target
         self.jump = jump
+
+
+class FdNode(LinkNode):
+    """A descriptor in /proc/PID/fd."""
+
+    __slots__ = ()
+
+    size = 64  # proc_fd_link()
 
 
 class DirNode(Node):
@@ -112,11 +131,10 @@ class DirNode(Node):
         self,
         children: Callable[[bytes], Node | None],
         names: Callable[[], Sequence[tuple[bytes, int]]],
-        ino: int,
         mode: int = 0o555,
         owner: tuple[int, int] = (0, 0),
     ) -> None:
-        super().__init__(S_IFDIR | mode, ino, owner)
+        super().__init__(S_IFDIR | mode, owner)
         self.children = children
         self.names = names
 
@@ -146,11 +164,15 @@ class VirtualTree:
         self.mount = mount
         return VirtualDirectory(self, self.root_node, mount.path, None)
 
-    def stat(self, node: Node) -> Stat:
+    def ino(self, path: bytes) -> int:
+        """Inode number by guest path; the root's is 1. Hashes are the same in all processes of one start of Noah."""
+        return 1 if path == self.mount.path else hash(path) & _INO_MASK | 2
+
+    def stat(self, node: Node, path: bytes) -> Stat:
         links = 2 if node.mode & S_IFMT == S_IFDIR else 1
-        size = 64 if node.mode & S_IFMT == S_IFLNK else 0
         now = self.now()
-        return Stat(self.device, node.ino, node.mode, links, node.uid, node.gid, 0, size, 1024, 0, now, now, now)
+        ids = node.mode, links, node.uid, node.gid
+        return Stat(self.device, self.ino(path), *ids, 0, node.size, 1024, 0, now, now, now)
 
 
 class EmptyTree(VirtualTree):
@@ -160,7 +182,7 @@ class EmptyTree(VirtualTree):
 
     def __init__(self, host: Host) -> None:
         clock = host.clock
-        root = DirNode(lambda _: None, lambda: (), 1)
+        root = DirNode(lambda _: None, lambda: ())
         super().__init__(root, b"tmpfs", TMPFS_MAGIC, _EMPTY_DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
 
 
@@ -236,14 +258,19 @@ class VirtualPlace(Place):
             return VirtualDirectoryFile(tree, self, node, flags)
         if flags & O_DIRECTORY:
             raise LinuxError(ENOTDIR)
+        assert isinstance(node, FileNode)
         wanted = (R_OK, W_OK, R_OK | W_OK, R_OK | W_OK)[flags & O_ACCMODE]
         self._check(caller, node, wanted)
-        return VirtualFile(tree, self, node, flags & ~(O_CREAT | O_NOFOLLOW))
+        if wanted & W_OK and (node.read_only or self.mount.read_only):
+            raise LinuxError(EROFS)
+        if node.guard is not None:
+            node.guard()
+        return node.open(tree, self, flags & ~(O_CREAT | O_NOFOLLOW))
 
     def _check(self, caller: Caller, node: Node, wanted: int) -> None:
         """Permission, as the guest's own credentials have it."""
         creds = caller.creds
-        if creds.privileged:
+        if creds.capable(CAP_DAC_OVERRIDE):
             if wanted & X_OK and not node.mode & 0o111:
                 raise LinuxError(EACCES)
             return
@@ -260,7 +287,7 @@ class VirtualPlace(Place):
         return VirtualDirectory(self._at.tree, node, self.path, self._at)
 
     def stat(self) -> Stat:
-        return self._at.tree.stat(self._node())
+        return self._at.tree.stat(self._node(), self.path)
 
     def statfs(self) -> Statfs:
         self._node()
@@ -318,7 +345,7 @@ class VirtualFile(OpenFile):
         return self._place.path
 
     def stat(self) -> Stat:
-        return self.tree.stat(self.node)
+        return self.tree.stat(self.node, self.path)
 
     def place(self) -> Place:
         return self._place
@@ -407,8 +434,11 @@ class VirtualDirectoryFile(VirtualFile):
         if self._entries is None or not self._position:
             node = self.node
             assert isinstance(node, DirNode)
-            names = [(b".", DT_DIR), (b"..", DT_DIR), *node.names()]
-            self._entries = [(name, node.ino + index, kind) for index, (name, kind) in enumerate(names)]
+            path, ino = self.path, self.tree.ino
+            above = path[: path.rfind(b"/")] if path != self.tree.mount.path else path
+            prefix = path.rstrip(b"/") + b"/"
+            dots = [(b".", ino(path), DT_DIR), (b"..", ino(above), DT_DIR)]
+            self._entries = [*dots, *((name, ino(prefix + name), kind) for name, kind in node.names())]
         start = self._position
         found = self._entries[start : start + limit]
         return [(name, inode, kind, start + 1 + index) for index, (name, inode, kind) in enumerate(found)]

@@ -293,6 +293,9 @@ class Procs(Protocol):
         """The host's own, not the guest's."""
 
     def sysinfo(self) -> Sysinfo: ...
+    def resident(self) -> int:
+        """Bytes of memory that this process has; 0 where the host does not tell."""
+
     def set_pdeathsig(self, sig: int) -> None:
         """PR_SET_PDEATHSIG. EINVAL where the host has none."""
 

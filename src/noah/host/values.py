@@ -194,4 +194,5 @@ class Caps(NamedTuple):
     events: bool  # Events; else ENOSYS
     abstract_sockets: bool  # AF_UNIX names that start with NUL
     futex: bool  # Mem.futex() and membarrier(); else ENOSYS
+    proc: bool  # /proc and /sys are Linux'
     ioctl_passthrough: bool  # ioctl requests have Linux' numbers here

@@ -14,6 +14,7 @@ from noah.abi.capability import CAP_KILL
 from noah.abi.errno import LinuxError
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
+from noah.kernel.asking import ASKING_SIZE, Asking
 from noah.kernel.card import CARDS_SIZE, Cards, Shown
 from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
 from noah.vfs.credentials import Credentials
@@ -28,7 +29,7 @@ _IPC_BASE: Final = 1 << 32  # in the box's file, behind all else
 class Box:
     """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_blocks", "_host", "_ipc", "_members", "_programs", "_records", "cards", "lock_waits")
+    __slots__ = ("_blocks", "_host", "_ipc", "_members", "_programs", "_records", "asking", "cards", "lock_waits")
 
     def __init__(self, host: Host, fd: int = -1) -> None:
         """fd: a file that others join the box by; it may be closed afterwards."""
@@ -36,9 +37,12 @@ class Box:
         self._ipc = (-1, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
-        shared = host.mem.shared(CARDS_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS, fd)
+        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS
+        shared = host.mem.shared(size, fd)
         self.cards = Cards(shared[:CARDS_SIZE], self.contains)
         shared = shared[CARDS_SIZE:]
+        self.asking = Asking(host, shared[:ASKING_SIZE], self.cards, self.contains)
+        shared = shared[ASKING_SIZE:]
         self.lock_waits = LockWaits(shared[:LOCK_WAITS_SIZE])
         shared = shared[LOCK_WAITS_SIZE:]
         self._records = shared[:records].cast("I")

@@ -6,7 +6,9 @@ that its id leads to that no living process has. If all are taken, one of those 
 
     words   0  process id   1  changes (odd while somebody writes)   2  parent   3  pages mapped   4  umask
             5  threads      6..13  real, effective, saved and file system user and group ids
-    64      comm, exe, cwd, root, cmdline, each behind its length (16 bits)
+            14 whether somebody has knocked (noah.kernel.asking)   15  pages of Noah's own that the host counts as well
+            16 dumpable (prctl(2))
+    80      comm, exe, cwd, root, cmdline, each behind its length (16 bits)
     3072    for each of the first 256 descriptors: the host's number + 1, or 0
 """
 
@@ -25,8 +27,9 @@ _STEPS: Final = 16
 _SIZE: Final = 4096
 _WORDS: Final = _SIZE // 4
 CARDS_SIZE: Final = _CARDS * _SIZE
-_PID, _CHANGES, _PARENT, _PAGES, _UMASK, _THREADS, _IDS = 0, 1, 2, 3, 4, 5, 6
-_STRINGS: Final = 64
+_PID, _CHANGES, _PARENT, _PAGES, _UMASK, _THREADS, _IDS = range(7)
+_KNOCKED, _OWN_PAGES, _DUMPABLE = 14, 15, 16
+_STRINGS: Final = 80
 _FDS: Final = 3072
 _LENGTH: Final = struct.Struct("<H")
 _ATTEMPTS: Final = 100
@@ -40,6 +43,8 @@ class Shown(NamedTuple):
     umask: int
     threads: int
     ids: tuple[int, ...]
+    own_pages: int
+    dumpable: bool
     comm: bytes
     exe: bytes
     cwd: bytes
@@ -70,6 +75,7 @@ class Cards:
         if before is not None:
             words[own : own + _WORDS] = words[before : before + _WORDS]
         words[own + _PID], words[own + _PARENT], words[own + _THREADS] = pid, parent, 1
+        words[own + _KNOCKED] = 0
         process.fds.show(words[own + _FDS // 4 : own + _WORDS], current=before is not None)
         process.space.vmas.show(words[own + _PAGES : own + _PAGES + 1])
 
@@ -97,6 +103,7 @@ class Cards:
         words[start + _PARENT] = process.parent_pid
         words[start + _UMASK] = fs.umask
         words[start + _THREADS] = len(process.tasks)
+        words[start + _DUMPABLE] = process.dumpable == 1
         ids = (creds.uid, creds.euid, creds.suid, creds.fsuid, creds.gid, creds.egid, creds.sgid, creds.fsgid)
         for index, value in enumerate(ids, start + _IDS):
             words[index] = value
@@ -107,6 +114,23 @@ class Cards:
     def note_threads(self, count: int) -> None:
         """How many threads the calling process has now."""
         self._words[self._own + _THREADS] = count
+
+    def note_own_pages(self, pages: int) -> None:
+        """How much memory the calling process has without its guest's."""
+        self._words[self._own + _OWN_PAGES] = pages
+
+    def note_knock(self, pid: int) -> None:
+        """See noah.kernel.asking."""
+        at = self._find(pid)
+        if at is not None:
+            self._words[at + _KNOCKED] = 1
+
+    def take_knock(self) -> bool:
+        """Whether somebody has knocked at the calling process since it last looked."""
+        at = self._own + _KNOCKED
+        knocked = self._words[at] != 0
+        self._words[at] = 0
+        return knocked
 
     def read(self, pid: int) -> Shown | None:
         """What a process shows; None if it has no card (yet)."""
@@ -124,7 +148,7 @@ class Cards:
 
 
 def _parse(card: bytes) -> Shown:
-    words = struct.unpack_from("<14I", card)
+    words = struct.unpack_from("<17I", card)
     strings = []
     at = _STRINGS
     for _ in range(5):
@@ -136,4 +160,4 @@ def _parse(card: bytes) -> Shown:
     numbers = struct.iter_unpack("<I", card[_FDS:])
     fds = {fd: number - 1 for fd, (number,) in enumerate(numbers) if number}
     head = words[_PARENT], words[_PAGES], words[_UMASK], words[_THREADS], words[_IDS : _IDS + 8]
-    return Shown(*head, comm, exe, cwd, root, cmdline, fds)
+    return Shown(*head, words[_OWN_PAGES], words[_DUMPABLE] != 0, comm, exe, cwd, root, cmdline, fds)

@@ -96,7 +96,9 @@ def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
             if signals.attention:
                 signals.deliver(task, 0)
         elif kind == EXIT_INTERRUPTED:
+            task.interrupted = True
             signals.collect(task)
+            task.interrupted = False
             if signals.attention:
                 signals.deliver(task, 0)
         else:

@@ -43,6 +43,7 @@ from noah.abi.signal import (
     SIGRTMAX,
     SIGRTMIN,
     SIGSEGV,
+    SIGURG,
     STOP,
     STOP_SIGNALS,
     UNBLOCKABLE,
@@ -51,6 +52,7 @@ from noah.abi.signal import (
 from noah.abi.wait import P_ALL, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED
 from noah.host.values import Siginfo
 from noah.kernel import faults, sigframe_aarch64, sigframe_x86_64
+from noah.kernel.asking import KNOCK_CODE, KNOCK_SIGNAL
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
 from noah.vm.arena import PAGE
@@ -300,11 +302,18 @@ class SignalState:
         process = self._process
         timers = process.timers
         found = process.host.signals.collect()
+        asked = False
         if found and process.threads is not None:
             process.threads.wake_waiters()
         for info in found:
             signo = info.signo
             if signo == _KICK_SIGNAL and info.pid == process.pid:  # what a guest sends to itself never gets to the host
+                continue
+            if signo == KNOCK_SIGNAL and info.code == KNOCK_CODE:
+                asked = True
+                continue
+            if signo == SIGURG and not process.host.caps.sigqueue and process.box.cards.take_knock():
+                asked = True
                 continue
             if signo == SIGALRM and (info.code == SI_KERNEL or (not info.pid and timers.is_due())):
                 continue  # the host timer behind all timers of the guest; some hosts do not tell the code
@@ -320,6 +329,8 @@ class SignalState:
             self.send(task, info)
         if timers.is_due():
             timers.expire(task)
+        if asked:
+            process.box.asking.answer(process)
 
     def _child_changed(self, info: Siginfo) -> Siginfo | None:
         """SIGCHLD by the rules of do_notify_parent(); None if the guest is not told."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from noah.abi.elf import AT_SYSINFO_EHDR
-from noah.abi.errno import ERESTARTSYS, ETXTBSY, LinuxError
+from noah.abi.errno import ENOENT, ERESTARTSYS, ETXTBSY, LinuxError
 from noah.abi.poll import POLLIN
 from noah.host.api import Host
 from noah.kernel.box import Box
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 def _nothing() -> None:
     """The default of Process.before_fork: what must be flushed lest parent and child both write it."""
+
+
+def _tell_nothing(question: bytes) -> bytes:
+    """The default of Process.tell."""
+    raise LinuxError(ENOENT)
 
 
 def _ignore(text: str) -> None:
@@ -83,6 +88,7 @@ class Process:
         "missing",
         "no_new_privs",
         "on_bug",
+        "oom_score_adj",
         "parent_pid",
         "personality",
         "pid",
@@ -95,6 +101,7 @@ class Process:
         "space",
         "subreaper",
         "tasks",
+        "tell",
         "threads",
         "timer_slack",
         "timers",
@@ -139,6 +146,7 @@ class Process:
         self.subreaper = False
         self.silent_children = False  # there may be some whose end no SIGCHLD tells: waits look now and then
         self.timer_slack = 50_000  # ns
+        self.oom_score_adj = 0
         self.policy = 0  # SCHED_*, with SCHED_RESET_ON_FORK
         self.ioprio = 0  # ioprio_set(2)
         self.vfork_done: SharedUntilExec | None = None
@@ -147,12 +155,23 @@ class Process:
         self.host_faults = 0  # in a row: see kernel.run
         self.before_fork: Callable[[], None] = _nothing
         self.at_exit: Callable[[ProcessExit], None] | None = None  # a front end's last words (trace files)
+        self.tell: Callable[[bytes], bytes] = _tell_nothing
+        """What this process answers to others of its box: the content of a file of its /proc/PID."""
         self.missing: Callable[[str], None] = _ignore  # names what a program asked for and did not get
         self.on_bug: Callable[[str], None] = _ignore
 
     def show(self) -> None:
         """Tell the other processes of the box what has changed about this one (see kernel.card)."""
         self.box.cards.write(self)
+
+    @property
+    def running_tid(self) -> int:
+        """The thread that is in the kernel."""
+        return self.threads.holder.tid if self.threads is not None else self.tasks[0].tid
+
+    def ask(self, pid: int, question: bytes) -> bytes:
+        """What another process of the box says (see kernel.asking)."""
+        return self.box.asking.ask(self, pid, question)
 
     def vdso_auxv(self) -> list[tuple[int, int]]:
         """Map the vDSO into a new program's memory; its entry in the auxiliary vector."""
@@ -172,6 +191,7 @@ class Task:
         "fds",
         "fs",
         "host",
+        "interrupted",
         "leader",
         "mem",
         "pdeathsig",
@@ -214,6 +234,7 @@ class Task:
         self.leader = not process.tasks
         self.run_guest: Callable[[], int] = vcpu.run
         """Run guest code until the next exit: how depends on whether there are other threads."""
+        self.interrupted = False  # in the kernel for no system call of its own
         self.where = KERNEL
         self.wake = (-1, -1)  # a pipe that ends the thread's wait; only beside other threads
 
@@ -269,6 +290,13 @@ class Task:
             self.host.files.read(wake, 4096)
             signalled = True
         return ready, signalled
+
+    def system_call(self) -> tuple[int, ...] | None:
+        """The system call that the thread is in: its number, arguments, stack pointer and program counter."""
+        if self.interrupted or self.where == GUEST:
+            return None
+        arch, regs = self.process.arch, self.vcpu.regs
+        return tuple(regs[index] for index in (arch.number, *arch.args, arch.sp, arch.pc))
 
     def rest(self) -> None:
         """Let other threads into the kernel until one of them kicks this one, or some milliseconds are over."""

@@ -226,6 +226,15 @@ class Timers:
             raise LinuxError(EINVAL)
         return timer
 
+    def show(self) -> bytes:
+        """/proc/PID/timers (show_timer())."""
+        text = []
+        for timer in self._posix.values():
+            kind, id = ("pid", self._process.pid) if timer.target is None else ("tid", timer.target.tid)
+            text.append(f"ID: {timer.id}\nsignal: {timer.signo}/{timer.value:016x}\n")
+            text.append(f"notify: {'signal' if timer.signo else 'none'}/{kind}.{id}\nClockID: {timer.clock}\n")
+        return "".join(text).encode()
+
     def delete(self, number: int) -> None:
         self.get(number).delete()
         del self._posix[number]

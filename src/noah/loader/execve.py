@@ -162,6 +162,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     process.timers.on_exec()
     secure = _set_ids(task, program.file)
     space.reset()
+    process.box.cards.note_own_pages(task.host.procs.resident() // PAGE)
     space.limit_stack = stack_limit if stack_limit != RLIM_INFINITY else _STACK_MAX
     task.robust_list = task.clear_child_tid = 0
     random = task.host.rng.getrandom(32)

@@ -47,6 +47,7 @@ def make() -> Host:
             events=True,
             abstract_sockets=True,
             futex=True,
+            proc=os.path.isfile("/proc/self/stat"),
             ioctl_passthrough=True,
         ),
         files=files,

@@ -27,6 +27,7 @@ _RUSAGE: Final = struct.Struct("=18q")
 _clone: Final = ctypes.PyDLL(None, use_errno=True).syscall
 _clone.argtypes = [ctypes.c_long] * 6
 _clone.restype = ctypes.c_long
+_PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 _RLIMIT: Final = struct.Struct("=QQ")
 _SYSINFO: Final = struct.Struct("=q9QH6xQQI4x")
 _CAPABILITIES: Final = struct.Struct("=6I")  # effective, permitted, inheritable of 32 each, twice
@@ -116,6 +117,13 @@ class LinuxProcs(PosixProcs):
             os.sched_setaffinity(pid, cpus)
         except OSError as error:
             raise from_host(error) from None
+
+    def resident(self) -> int:
+        try:
+            with open("/proc/self/statm", "rb", buffering=0) as file:
+                return int(file.read().split()[1]) * _PAGE_SIZE
+        except OSError:
+            return 0
 
     def sysinfo(self) -> Sysinfo:
         buffer = ctypes.create_string_buffer(_SYSINFO.size)

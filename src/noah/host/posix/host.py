@@ -33,6 +33,7 @@ CAPS: Final = Caps(
     events=False,
     abstract_sockets=False,
     futex=False,
+    proc=False,
     ioctl_passthrough=False,
 )
 

@@ -230,6 +230,9 @@ class PosixProcs:
         one, five, fifteen = (round(load * 65536) for load in os.getloadavg())
         return Sysinfo(int(time.monotonic()), (one, five, fifteen), pages * page, free * page, 0, 0, 0, 0, 1)
 
+    def resident(self) -> int:
+        return 0
+
     def set_pdeathsig(self, sig: int) -> None:
         raise LinuxError(EINVAL, "no parent death signal on this host")
 
