@@ -51,9 +51,6 @@ TARGETS: Final = {
 STATIC: Final = {"proc_exec": ("static", "static-pie"), "mm_map": ("static",), "mm_fault": ("static",)}
 # What an engine or a host cannot do, or Noah does not do yet, by program and case: it only shrinks.
 LIMITS: Final[dict[str, dict[str, str]]] = {
-    "kvm": {
-        "file_dev-devices": "read(2) looks at the buffer before it knows that /dev/null has nothing for it",
-    },
     "posix": {
         "ipc_mqueue-notification_by_another_process": "a signal of another process brings no siginfo here",
         "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",

@@ -18,6 +18,7 @@ CASE(devices) {
         say("zeros: %d", text[0] == 0 && memcmp(text, text + 1, 99) == 0);
         CHECK("write", write(fd, "data", 4));
         CHECK("read to bad pointer", read(fd, BAD_POINTER, 10));
+        CHECK("read to the kernel's memory", read(fd, KERNEL_POINTER, 10));
         CHECK("seek", lseek(fd, 100, SEEK_SET));
         CHECK("pread", pread(fd, text, 10, 1000));
         CHECK("fsync", fsync(fd));

@@ -19,6 +19,8 @@ CASE(read_and_write) {
     CHECK("short", read(fd, text, 5));
     CHECK("more than there is", read(fd, text, 100));
     CHECK("end", read(fd, text, 100));
+    CHECK("end, bad pointer", read(fd, BAD_POINTER, 100));
+    CHECK("end, kernel pointer", read(fd, KERNEL_POINTER, 100));
     CHECK("zero bytes", read(fd, text, 0));
     CHECK("zero bytes, bad pointer", read(fd, BAD_POINTER, 0));
     CHECK("write zero", write(fd, text, 0));
@@ -61,6 +63,7 @@ CASE(positioned) {
     CHECK("pread hole", pread(fd, text, 4, 0));
     BOOL("zeros", memcmp(text, "\0\0\0\0", 4) == 0);
     CHECK("pread beyond", pread(fd, text, 4, 100));
+    CHECK("pread beyond, bad pointer", pread(fd, BAD_POINTER, 4, 100));
     CHECK("pread negative", pread(fd, text, 4, -1));
     CHECK("pwrite negative", pwrite(fd, text, 4, -1));
     CHECK("pwrite huge", pwrite(fd, text, 4, INT64_MAX));

@@ -19,6 +19,7 @@ from noah.abi.fcntl import (
     RWF_NOAPPEND,
     RWF_NOWAIT,
     RWF_SYNC,
+    SEEK_CUR,
 )
 from noah.abi.kinds import (
     FallocMode,
@@ -54,6 +55,11 @@ def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
     return file
 
 
+def _is_end(task: Task, file: OpenFile, offset: int) -> bool:
+    """Whether there is nothing to read: the buffer is not looked at then, however bad it is."""
+    return not file.pread(task, [memoryview(bytearray(1))], offset)
+
+
 @syscall
 def read(task: Task, fd: Fd, buf: OutBuf, count: Size) -> int:
     """read(2): read from a file."""
@@ -64,7 +70,10 @@ def read(task: Task, fd: Fd, buf: OutBuf, count: Size) -> int:
     try:
         views = task.mem.buffer(buf, count, write=True)
     except LinuxError:
+        task.mem.check_range(buf, count)
         file.read(task, ())  # what is wrong with the file comes before EFAULT
+        if file.has_positions and _is_end(task, file, file.seek(0, SEEK_CUR)):
+            return 0
         raise
     return file.read(task, views)
 
@@ -104,7 +113,14 @@ def pread64(task: Task, fd: Fd, buf: OutBuf, count: Size, offset: Off) -> int:
     """pread(2): read at an offset."""
     file = _positioned(task, fd, offset)
     file.check_readable()
-    return file.pread(task, task.mem.buffer(buf, count, write=True), offset)
+    try:
+        views = task.mem.buffer(buf, count, write=True)
+    except LinuxError:
+        task.mem.check_range(buf, count)
+        if _is_end(task, file, offset):
+            return 0
+        raise
+    return file.pread(task, views, offset)
 
 
 @syscall
