@@ -23,6 +23,8 @@ _BLOCK: Final = 4096  # process ids that are looked at together
 _RECORD: Final = 8  # words
 _UID, _EUID, _SUID, _EXECUTED, _DEVICE, _INODE = 0, 1, 2, 3, 4, 6
 _PROGRAMS: Final = 1 << 12  # must be a power of 2
+_MOMENT_NS: Final = 1_000_000
+_PATIENCE: Final = 200  # moments
 _IPC_BASE: Final = 1 << 32  # in the box's file, behind all else
 
 
@@ -105,8 +107,16 @@ class Box:
     # -- what a process tells the others
 
     def shown(self, pid: int) -> Shown | None:
-        """What /proc shows of another process; None if that is not known."""
-        return self.cards.read(pid)
+        """What /proc shows of another process; None if that is not known.
+
+        Waits for a child that has just been forked and has not told anything yet.
+        """
+        for _ in range(_PATIENCE):
+            shown = self.cards.read(pid)
+            if shown is not None or not self.contains(pid):
+                return shown
+            self._host.poller.poll((), _MOMENT_NS, signals=False)
+        return None
 
     def note_users(self, pid: int, creds: Credentials) -> None:
         at, records = pid * _RECORD, self._records
