@@ -4,6 +4,7 @@
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/xattr.h>
 
 #include "guest.h"
 
@@ -308,4 +309,55 @@ CASE_WITH_PROGRAMS(set_user_id_program) {
     NEED(stat("id", &status));
     say("chown clears the bits: %o", status.st_mode);
     unlink("id");
+}
+
+static void set_file_capabilities(const char *path, unsigned permitted, int effective) {
+    unsigned value[5] = {0x2000000 | effective, permitted, 0, 0, 0};
+    CHECK("set", setxattr(path, "security.capability", value, sizeof value, 0));
+}
+
+CASE_WITH_PROGRAMS(file_capabilities) {
+    char *argv[] = {"cat", "secret", NULL}, block[65536];
+    int in = NEED(open("/bin/cat", O_RDONLY)), out = NEED(open("cat", O_WRONLY | O_CREAT, 0755));
+    for (ssize_t got; (got = NEED(read(in, block, sizeof block))) > 0;) NEED(write(out, block, got));
+    close(out);
+    NEED(chmod(".", 0755));
+    out = NEED(open("secret", O_WRONLY | O_CREAT, 0600));
+    NEED(write(out, "told\n", 5));
+    close(out);
+    CHECK("too short", setxattr("cat", "security.capability", "1234", 4, 0));
+    set_file_capabilities("cat", 1 << CAP_DAC_READ_SEARCH, 1);
+    IN_CHILD("may read all") {
+        NEED(setuid(NOBODY));
+        execv("./cat", argv);
+    }
+    IN_CHILD("no new privileges") {
+        NEED(setuid(NOBODY));
+        NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        close(2);
+        execv("./cat", argv);
+    }
+    IN_CHILD("not in the bounding set") {
+        NEED(prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH));
+        NEED(setuid(NOBODY));
+        CHECK("execv", execv("./cat", argv));
+    }
+    set_file_capabilities("cat", 1 << CAP_DAC_READ_SEARCH, 0);
+    IN_CHILD("not raised") {
+        NEED(setuid(NOBODY));
+        close(2);
+        execv("./cat", argv);
+    }
+    IN_CHILD("of others") {
+        NEED(setuid(NOBODY));
+        set_file_capabilities("cat", 1 << CAP_DAC_READ_SEARCH, 1);
+        CHECK("remove", removexattr("cat", "security.capability"));
+    }
+    NEED(chown("cat", 1, 1));
+    CHECK("after chown", getxattr("cat", "security.capability", block, sizeof block));
+    set_file_capabilities("cat", 1 << CAP_DAC_READ_SEARCH, 1);
+    out = NEED(open("cat", O_WRONLY | O_APPEND));
+    NEED(write(out, "x", 1));
+    close(out);
+    CHECK("after a write", getxattr("cat", "security.capability", block, sizeof block));
 }

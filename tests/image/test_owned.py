@@ -25,15 +25,23 @@ from noah.abi.fcntl import (
     W_OK,
     X_OK,
 )
-from noah.fs.owned import OwnedFiles, parse_acl
+from noah.fs.acl import is_minimal, mode_of, parse
+from noah.fs.owned import OwnedFiles
 from noah.fs.ownership import Override, Ownership
 from noah.host.select import make_host
 from noah.vfs.credentials import Credentials
+
+CAPABILITIES = struct.pack("<5I", 0x2000001, 1 << 2, 0, 0, 0)
+
+
+class Context:
+    asked_mode = 0
 
 
 class Asker:
     def __init__(self) -> None:
         self.creds = Credentials(0, 0)
+        self.fs = Context()
 
 
 class Tree:
@@ -126,7 +134,7 @@ def test_processes_share_the_table(tmp_path: Path) -> None:
         assert os.waitpid(pid, 0)[1] == 0
     for worker in range(4):
         for number in range(300):
-            assert table.get(1 + number * 4 + worker) == (worker, number, 0o100000, 0)
+            assert table.get(1 + number * 4 + worker) == Override(worker, number, 0o100000)
 
 
 # ---- what files look like
@@ -279,7 +287,7 @@ def test_directories_must_be_searched(tree: Tree) -> None:
 
 
 def test_names_need_a_writable_directory(tree: Tree) -> None:
-    tree.make("f")
+    tree.make("f", 0o666)  # with less, link(2) would refuse it as somebody else's
     tree.become(1, 1)
     for call in (
         lambda: tree.files.openat(tree.fd, b"new", O_WRONLY | O_CREAT, 0o644),
@@ -335,28 +343,119 @@ def test_only_owners_change_files(tree: Tree) -> None:
 def test_attributes_of_root(tree: Tree) -> None:
     tree.make("f")
     try:
-        tree.files.setxattrat(tree.fd, b"f", b"security.capability", b"cap")
+        tree.files.setxattrat(tree.fd, b"f", b"security.capability", CAPABILITIES)
     except LinuxError as error:
         pytest.skip(f"no attributes here: {ERRNO_NAMES[error.errno]}")
-    assert tree.files.getxattrat(tree.fd, b"f", b"security.capability") == b"cap"
+    assert tree.files.getxattrat(tree.fd, b"f", b"security.capability") == CAPABILITIES
     assert tree.files.listxattrat(tree.fd, b"f") == [b"security.capability"]
     with fails(ENODATA):
         tree.files.getxattrat(tree.fd, b"f", b"user.noah.security.capability")
     tree.files.removexattrat(tree.fd, b"f", b"security.capability")
     assert tree.files.listxattrat(tree.fd, b"f") == []
+    with fails(EINVAL):
+        tree.files.setxattrat(tree.fd, b"f", b"security.capability", b"cap")
+    tree.files.setxattrat(tree.fd, b"f", b"trusted.mine", b"1")
+    tree.become(5, 5)
+    assert tree.files.listxattrat(tree.fd, b"f") == []
+    for name in (b"trusted.mine", b"security.mine", b"security.capability"):
+        with fails(EPERM):
+            tree.files.setxattrat(tree.fd, b"f", name, CAPABILITIES)
+
+
+@pytest.mark.parametrize("how", ["write", "truncate", "chown"])
+def test_capabilities_go_when_the_file_changes(tree: Tree, how: str) -> None:
+    tree.make("f", 0o755)
+    tree.files.setxattrat(tree.fd, b"f", b"security.capability", CAPABILITIES)
+    tree.open("f")
+    assert tree.files.listxattrat(tree.fd, b"f") == [b"security.capability"]
+    if how == "write":
+        tree.open("f", O_RDWR)
+    elif how == "truncate":
+        tree.files.truncateat(tree.fd, b"f", 0)
+    else:
+        tree.files.fchownat(tree.fd, b"f", 1, 1)
+    assert tree.files.listxattrat(tree.fd, b"f") == []
+
+
+NOBODY = 0xFFFFFFFF
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+MINIMAL = acl((1, 6, NOBODY), (4, 4, NOBODY), (0x20, 0, NOBODY))
+NAMED = acl((1, 6, NOBODY), (2, 6, 5), (4, 0, NOBODY), (8, 4, 50), (0x10, 6, NOBODY), (0x20, 0, NOBODY))
 
 
 def test_access_control_list_is_a_mode_first(tree: Tree) -> None:
-    def acl(*entries: tuple[int, int, int]) -> bytes:
-        return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-    none = 0xFFFFFFFF
-    minimal = acl((1, 6, none), (4, 4, none), (0x20, 0, none))
-    assert parse_acl(minimal) == (0o640, True)
-    assert parse_acl(acl((1, 7, none), (2, 6, 5), (4, 4, none), (0x10, 6, none), (0x20, 1, none))) == (0o761, False)
-    for wrong in (b"", b"\2\0\0", acl((1, 6, none)), acl((1, 6, none), (2, 6, 5), (4, 4, none), (0x20, 0, none))):
+    assert (mode_of(parse(MINIMAL)), is_minimal(parse(MINIMAL))) == (0o640, True)
+    assert (mode_of(parse(NAMED)), is_minimal(parse(NAMED))) == (0o660, False)
+    disordered = acl((4, 4, NOBODY), (1, 6, NOBODY), (0x20, 0, NOBODY))
+    maskless = acl((1, 6, NOBODY), (2, 6, 5), (4, 4, NOBODY), (0x20, 0, NOBODY))
+    for wrong in (b"", b"\2\0\0", acl((1, 6, NOBODY)), maskless, disordered):
         with fails(EINVAL):
-            parse_acl(wrong)
+            parse(wrong)
     tree.make("f", 0o600)
-    tree.files.setxattrat(tree.fd, b"f", b"system.posix_acl_access", minimal)
+    tree.files.setxattrat(tree.fd, b"f", b"system.posix_acl_access", MINIMAL)
     assert tree.owner("f") == (0, 0, "-rw-r-----")
+
+
+def test_access_control_list_names_users_and_groups(tree: Tree) -> None:
+    tree.make("f", 0o600)
+    tree.files.setxattrat(tree.fd, b"f", b"system.posix_acl_access", NAMED)
+    assert tree.owner("f") == (0, 0, "-rw-rw----")
+
+    def allowed(uid: int, *groups: int) -> list[int]:
+        tree.become(uid, uid, *groups)
+        found = []
+        for flags in (O_RDONLY, O_WRONLY):
+            try:
+                tree.open("f", flags)
+            except LinuxError:
+                continue
+            found.append(flags)
+        return found
+
+    assert allowed(5) == [O_RDONLY, O_WRONLY]
+    assert allowed(6, 50) == [O_RDONLY]
+    assert allowed(6, 0) == []
+    assert allowed(6) == []
+    tree.become(0, 0)
+    tree.files.fchmodat(tree.fd, b"f", 0o640)  # the mask
+    assert allowed(5) == [O_RDONLY]
+    tree.become(0, 0)
+    assert [entry.permissions for entry in parse(tree.files.getxattrat(tree.fd, b"f", b"system.posix_acl_access"))] == [
+        6, 6, 0, 4, 4, 0,
+    ]  # fmt: skip
+    tree.files.setxattrat(tree.fd, b"f", b"system.posix_acl_access", MINIMAL)
+    assert allowed(5) == []
+    assert tree.files.listxattrat(tree.fd, b"f") == []
+
+
+def test_default_access_control_list_is_inherited(tree: Tree) -> None:
+    tree.files.mkdirat(tree.fd, b"d", 0o755)
+    tree.files.setxattrat(tree.fd, b"d", b"system.posix_acl_default", NAMED)
+    directory = os.open(tree.path / "d", os.O_PATH)
+    tree.asker.fs.asked_mode = 0o666
+    os.close(tree.files.openat(directory, b"f", O_WRONLY | O_CREAT, 0o600))
+    tree.asker.fs.asked_mode = 0o777
+    tree.files.mkdirat(directory, b"d", 0o700)
+    os.close(directory)
+    assert tree.owner("d/f") == (0, 0, "-rw-rw----")
+    assert tree.owner("d/d") == (0, 0, "drw-rw----")
+    assert tree.files.getxattrat(tree.fd, b"d/f", b"system.posix_acl_access") == NAMED
+    assert tree.files.getxattrat(tree.fd, b"d/d", b"system.posix_acl_default") == NAMED
+    tree.make("f", 0o600)
+    with fails(EACCES):
+        tree.files.setxattrat(tree.fd, b"f", b"system.posix_acl_default", NAMED)
+
+
+def test_links_to_files_of_others(tree: Tree) -> None:
+    tree.make("shut", 0o644)
+    tree.make("open", 0o666)
+    tree.files.fchmodat(tree.fd, b".", 0o777)
+    tree.become(5, 5)
+    with fails(EPERM):
+        tree.files.linkat(tree.fd, b"shut", tree.fd, b"mine")
+    tree.files.linkat(tree.fd, b"open", tree.fd, b"mine")

@@ -6,9 +6,9 @@ owner, group, mode (with its set-user-ID bit, or the type of a device node) and 
 The file is a hash table in memory that all processes of all boxes share, so that to look something up costs no host
 call:
 
-    header   "NoahOwn1", the number of slots in use, whether a device node was ever made
+    header   "NoahOwn1", the number of slots in use, which kinds of special files there may be
     slots    CAPACITY times 4 words of 8 bytes: inode number (0: free, all ones: no longer used),
-             owner << 32 | group, mode << 32 | device number, 0
+             owner << 32 | group, mode << 32 | device number, attributes that count
 
 A word is written as one, so a reader, or whoever comes after a process that was killed, sees the old or the new one.
 New slots are taken under a lock (flock(2)); their first word is written last.
@@ -16,6 +16,8 @@ New slots are taken under a lock (flock(2)); their first word is written last.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noah.abi.errno import EINVAL, ENOSPC, LinuxError
@@ -23,8 +25,6 @@ from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_UN, O_CREAT, O_RDWR
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFMT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from noah.host.api import Host
 
 _MAGIC: Final = int.from_bytes(b"NoahOwn1", "little")
@@ -39,13 +39,24 @@ _LOW: Final = (1 << 32) - 1
 _SIZE: Final = (_HEADER + _CAPACITY * _WORDS) * 8
 
 
+NODE: Final = 1
+CAPABILITY: Final = 2
+ACCESS_LIST: Final = 4
+DEFAULT_LIST: Final = 8
+"""Kinds of special files: device nodes, and files with attributes that decide over permissions."""
+
+
 class Override(NamedTuple):
-    """mode: all of st_mode. rdev: as in struct stat, which has 32 bits of it in use."""
+    """mode: all of st_mode. rdev: as in struct stat, which has 32 bits of it in use.
+
+    attributes: CAPABILITY, ACCESS_LIST, DEFAULT_LIST, as far as the file has such extended attributes.
+    """
 
     uid: int
     gid: int
     mode: int
-    rdev: int
+    rdev: int = 0
+    attributes: int = 0
 
 
 class Ownership:
@@ -69,9 +80,9 @@ class Ownership:
             self._files.close_quietly(fd)
 
     @property
-    def has_nodes(self) -> bool:
-        """Whether there may be device nodes."""
-        return self._words[2] != 0
+    def special(self) -> int:
+        """The kinds of special files that there may be."""
+        return self._words[2]
 
     def get(self, inode: int) -> Override | None:
         """The override of a file."""
@@ -85,26 +96,33 @@ class Ownership:
             if at == len(words):
                 at = _HEADER
             found = words[at]
-        owner, mode = words[at + 1], words[at + 2]
-        return Override(owner >> 32, owner & _LOW, mode >> 32, mode & _LOW)
+        return _override(words, at)
 
     def set(self, inode: int, override: Override) -> None:
         """Keep an override. ENOSPC when the table is full."""
         words = self._words
-        if override.mode & S_IFMT in (S_IFCHR, S_IFBLK):
-            words[2] = 1
+        special = override.attributes | (NODE if override.mode & S_IFMT in (S_IFCHR, S_IFBLK) else 0)
+        if special & ~words[2]:
+            with self._locked():
+                words[2] |= special
         owner = override.uid << 32 | override.gid
         mode = override.mode << 32 | override.rdev
         at = self._find(inode)
         if at:
+            words[at + 3] = override.attributes
             words[at + 2] = mode  # without a set-user-ID bit first, should the owner change
             words[at + 1] = owner
             return
+        with self._locked():
+            at = self._room(inode)
+            words[at + 1], words[at + 2], words[at + 3] = owner, mode, override.attributes
+            words[at] = inode
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         self._files.flock(self._fd, LOCK_EX)
         try:
-            at = self._room(inode)
-            words[at + 1], words[at + 2] = owner, mode
-            words[at] = inode
+            yield
         finally:
             self._files.flock(self._fd, LOCK_UN)
 
@@ -145,5 +163,10 @@ class Ownership:
         words = self._words
         for at in range(_HEADER, len(words), _WORDS):
             if words[at] not in (_FREE, _GONE):
-                owner, mode = words[at + 1], words[at + 2]
-                yield words[at], Override(owner >> 32, owner & _LOW, mode >> 32, mode & _LOW)
+                yield words[at], _override(words, at)
+
+
+def _override(words: memoryview, at: int) -> Override:
+    """What a slot says."""
+    owner, mode = words[at + 1], words[at + 2]
+    return Override(owner >> 32, owner & _LOW, mode >> 32, mode & _LOW, words[at + 3])

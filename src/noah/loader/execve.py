@@ -10,7 +10,7 @@ from typing import Final
 
 from noah.abi import elf as abi
 from noah.abi.capability import CAP_DAC_OVERRIDE
-from noah.abi.errno import EACCES, ELOOP, ENOENT, ENOEXEC, ETXTBSY, LinuxError
+from noah.abi.errno import EACCES, ELOOP, ENOENT, ENOEXEC, EPERM, ETXTBSY, LinuxError
 from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
 from noah.abi.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
@@ -21,6 +21,7 @@ from noah.abi.stat import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, S_IXOTH, S
 from noah.host.values import Stat
 from noah.kernel.control import ProcessExit
 from noah.kernel.task import Task
+from noah.loader import filecaps
 from noah.loader.elf import Elf, read_at
 from noah.loader.script import parse_script
 from noah.loader.stack import StackImage, check_size
@@ -28,7 +29,7 @@ from noah.mm.fault import map_stack
 from noah.mm.vma import MappedFile
 from noah.util.text import printable
 from noah.vfs.caller import Caller
-from noah.vfs.credentials import Credentials
+from noah.vfs.credentials import Credentials, FileCapabilities
 from noah.vfs.file import OpenFile
 from noah.vm.arena import PAGE
 
@@ -137,11 +138,14 @@ def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list
     program = Program(task, file, name, argv or [b""], vanishes=vanishes)
     try:
         check_size(program.argv, environ, stack_limit)
+        capabilities = filecaps.of_file(program.file)
+        if capabilities is not None and not task.creds.may_execute(capabilities):
+            raise LinuxError(EPERM)
     except LinuxError:
         program.close()
         raise
     try:
-        _replace(task, program, environ, stack_limit)
+        _replace(task, program, environ, stack_limit, capabilities)
     except LinuxError as error:
         task.host.signals.collect()
         raise ProcessExit(signal=SIGSEGV) from error
@@ -149,7 +153,9 @@ def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list
         program.close()
 
 
-def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: int) -> None:
+def _replace(
+    task: Task, program: Program, environ: list[bytes], stack_limit: int, capabilities: FileCapabilities | None
+) -> None:
     process = task.process
     space = process.space
     elf = program.elf
@@ -160,7 +166,7 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     process.fds.close_on_exec()
     process.signals.on_exec(task)
     process.timers.on_exec()
-    secure = _set_ids(task, program.file)
+    secure = _set_ids(task, program.file, capabilities)
     space.reset()
     process.box.cards.note_own_pages(task.host.procs.resident() // PAGE)
     space.limit_stack = stack_limit if stack_limit != RLIM_INFINITY else _STACK_MAX
@@ -249,8 +255,8 @@ def _replace(task: Task, program: Program, environ: list[bytes], stack_limit: in
     process.arch.start(regs)
 
 
-def _set_ids(task: Task, file: OpenFile) -> bool:
-    """Set-user-ID and set-group-ID bits, under the emulated credentials. Returns AT_SECURE."""
+def _set_ids(task: Task, file: OpenFile, capabilities: FileCapabilities | None) -> bool:
+    """Set-user-ID and set-group-ID bits and capabilities, under the emulated credentials. Returns AT_SECURE."""
     creds, process = task.creds, task.process
     stat = file.stat()
     uid = gid = None
@@ -260,7 +266,7 @@ def _set_ids(task: Task, file: OpenFile) -> bool:
         if stat.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
             gid = stat.gid
     before = creds.fsuid, creds.fsgid, creds.effective
-    secure = creds.execute(uid, gid)
+    secure = creds.execute(uid, gid, capabilities, gains=not process.no_new_privs)
     if (creds.fsuid, creds.fsgid, creds.effective) != before:
         task.apply_identity()
     process.box.note_users(process.pid, creds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from noah.abi.capability import (
     CAP_AUDIT_CONTROL,
@@ -76,6 +76,14 @@ CONFINED: Final = CAP_FULL_SET & ~(
     | 1 << CAP_CHECKPOINT_RESTORE
 )
 """What root of a box with its own root keeps of the host's capabilities: nothing that is about the whole machine."""
+
+
+class FileCapabilities(NamedTuple):
+    """What the security.capability attribute of a program says. effective: they are raised when it starts."""
+
+    permitted: int
+    inheritable: int
+    effective: bool
 
 
 class Credentials:
@@ -158,24 +166,40 @@ class Credentials:
         self.effective, self.permitted, self.inheritable = effective, permitted, inheritable
         self.ambient &= permitted & inheritable
 
-    def execute(self, set_uid: int | None, set_gid: int | None) -> bool:
+    def execute(
+        self, set_uid: int | None, set_gid: int | None, file: FileCapabilities | None = None, *, gains: bool = True
+    ) -> bool:
         """execve(2) of a file with these set-user-ID and set-group-ID owners. Returns whether it is a secure execution.
 
-        cap_bprm_creds_from_file(), without capabilities of files.
+        gains: more capabilities than there were may come of it (not so with no_new_privs). cap_bprm_creds_from_file()
         """
         if set_uid is not None:
             self.euid = set_uid
         if set_gid is not None:
             self.egid = set_gid
-        root = not self.securebits & SECBIT_NOROOT
+        old = self.permitted
+        effective = file is not None and file.effective
+        permitted = self._of_file(file) if file is not None else 0
+        is_mixed = file is not None and self.uid != 0 and self.euid == 0  # then the file's count, not root's
+        if not self.securebits & SECBIT_NOROOT and not is_mixed:
+            if 0 in (self.uid, self.euid):
+                permitted = self.bounding | self.inheritable
+            effective = effective or self.euid == 0
         changed = self.uid != self.euid or self.gid != self.egid
-        if changed:
+        if not gains:
+            permitted &= old
+        if changed or file is not None:
             self.ambient = 0
-        self.permitted = self.ambient
-        if root and 0 in (self.uid, self.euid):
-            self.permitted |= self.bounding | self.inheritable
-        self.effective = self.permitted if root and self.euid == 0 else self.ambient
+        self.permitted = permitted | self.ambient
+        self.effective = self.permitted if effective else self.ambient
         self.suid = self.fsuid = self.euid
         self.sgid = self.fsgid = self.egid
         self.securebits &= ~SECBIT_KEEP_CAPS
-        return changed
+        return changed or (self.uid != 0 and (effective or bool(self.permitted & ~self.ambient)))
+
+    def _of_file(self, file: FileCapabilities) -> int:
+        return file.permitted & self.bounding | file.inheritable & self.inheritable
+
+    def may_execute(self, file: FileCapabilities) -> bool:
+        """Whether a program that relies on its capabilities gets them all: bprm_caps_from_vfs_caps()."""
+        return not file.effective or not file.permitted & ~self._of_file(file)
