@@ -132,6 +132,19 @@ CASE_WITH_PROGRAMS(of_another_program) {
     reap("child", child);
 }
 
+CASE(at_once) {
+    int seen = 0;
+    for (int round = 0; round < 10; round++) {
+        pid_t child;
+        char text[64];
+        START_CHILD(child) pause();
+        if (content(child, "stat", text, sizeof text) > 0) seen++;
+        NEED(kill(child, SIGKILL));
+        NEED(waitpid(child, NULL, 0));
+    }
+    say("seen as soon as they are: %d", seen);
+}
+
 CASE(is_listed) {
     pid_t child;
     START_CHILD(child) pause();

@@ -34,6 +34,8 @@ class DevTree(VirtualTree):
 
     __slots__ = ("_links", "_nodes", "host_dev", "host_nodes")
 
+    options = b",nosuid"
+
     def __init__(self, host: Host, host_dev: HostTree) -> None:
         """host_dev: the host's /dev."""
         clock = host.clock

@@ -80,6 +80,12 @@ _TYPES: Final = {
 """What /proc/mounts calls the file systems of hosts; any other is ext4 to the guest."""
 
 
+_WITHOUT_DEVICE: Final = frozenset((b"devpts", b"overlay", b"sysfs", b"tmpfs"))
+_OPTIONS: Final = {
+    magic.ST_NOSUID: b",nosuid",
+    magic.ST_NODEV: b",nodev",
+    magic.ST_NOEXEC: b",noexec",
+}
 _LONG: Final = 4000
 """The host may put a few bytes of its own in front of a path: longer ones than this must be walked."""
 
@@ -99,6 +105,7 @@ class HostTree:
         "mount",
         "names_are_fixed",
         "nodes_are_files",
+        "options",
         "source",
         "terminals",
         "trusted",
@@ -126,8 +133,10 @@ class HostTree:
         self.hidden: frozenset[int] = frozenset()
         """Devices of host file systems that mounts of the guest cover."""
         self.leaps = host.caps.openat2
-        self.type = _TYPES.get(files.fstatfs(self.handle.number).type, b"ext4")
-        self.source = b"/dev/root"
+        statfs = files.fstatfs(self.handle.number)
+        self.type = _TYPES.get(statfs.type, b"ext4")
+        self.source = self.type if self.type in _WITHOUT_DEVICE else b"/dev/root"
+        self.options = b"".join(text for flag, text in _OPTIONS.items() if statfs.flags & flag)
         self.mount: Mount  # set when it is mounted
 
     def root(self, mount: Mount) -> Directory:

@@ -28,7 +28,7 @@ def _visible(fs: FsContext) -> list[tuple[Mount, bytes]]:
 
 
 def _options(mount: Mount) -> bytes:
-    return (b"ro" if mount.read_only else b"rw") + b",relatime"
+    return (b"ro" if mount.read_only else b"rw") + mount.fs.options + b",relatime"
 
 
 def mounts(fs: FsContext) -> bytes:

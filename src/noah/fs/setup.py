@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EEXIST, LinuxError
+from noah.abi.errno import EEXIST, ENOENT, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_PATH
 from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.devfs import DevTree
 from noah.fs.hostfile import make_inherited
 from noah.fs.hostfs import HostDirectory, HostTree
 from noah.fs.procfs import ProcTree
+from noah.fs.sysfs import SysTree
 from noah.fs.terminals import Terminals
 from noah.fs.virtual import EmptyTree
 from noah.vfs.fdtable import FdTable
@@ -33,8 +34,10 @@ Bind = tuple[bytes, bytes, bool]
 _MASKED: Final = (
     *(b"firmware", b"fs/bpf", b"fs/pstore", b"kernel/config", b"kernel/debug", b"kernel/security", b"kernel/tracing"),
     b"devices/virtual/powercap",
+    b"fs/cgroup",
 )
-"""What is below /sys and shows more of the host than its hardware; container engines cover the same."""
+"""What is below /sys and shows more of the host than its hardware; container engines cover the same. The control groups
+are the host's own: a runtime that finds none has all processors and all memory, as is true in a box."""
 
 
 def make_mounts(
@@ -65,6 +68,8 @@ def make_mounts(
         try:
             pts = HostTree(host, b"/dev/pts")
             pts.terminals = terminals
+            pts.type = pts.source = b"devpts"  # whatever the host calls it
+            pts.options = b",nosuid,noexec"
             mounts.add(dev, b"pts", pts)
         except LinuxError:
             pass  # not on this host
@@ -101,16 +106,20 @@ def _mount_shm(host: Host, mounts: MountTable, tree: HostTree, dev: Directory) -
 
 
 def _mount_sys(host: Host, mounts: MountTable, fs: FsContext) -> None:
+    top = mounts.root.root
     try:
-        top = mounts.add(mounts.root.root, b"sys", HostTree(host, b"/sys", confined=True), read_only=True).root
-    except LinuxError:
-        return  # not on this host
+        if not host.caps.proc:
+            raise LinuxError(ENOENT)
+        top = mounts.add(top, b"sys", HostTree(host, b"/sys", confined=True), read_only=True).root
+    except LinuxError:  # not on this host
+        mounts.add(top, b"sys", SysTree(host), read_only=True)
+        return
     for path in _MASKED:
         head, _, name = path.rpartition(b"/")
         try:
             under = Walk(fs, top, 0).resolve(head or b".", follow=True).directory()
             if under.place(name).stat().mode & S_IFMT == S_IFDIR:
-                mounts.add(under, name, EmptyTree(host))
+                mounts.add(under, name, EmptyTree(host), read_only=True)
         except LinuxError:
             continue  # not on this host
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _PAGE = 4096
 _EMPTY_DEVICE = 0x19
 _INO_MASK = (1 << 48) - 1
+_FLAGS = {b",nosuid": ST_NOSUID, b",nodev": ST_NODEV, b",noexec": ST_NOEXEC}
 
 
 class Node:
@@ -149,6 +150,8 @@ class VirtualTree:
     """A file system of nodes, to be mounted once."""
 
     __slots__ = ("device", "magic", "mount", "now", "root_node", "source", "type")
+
+    options = b",nosuid,nodev,noexec"
 
     def __init__(self, root: DirNode, type: bytes, magic: int, device: int, now: Callable[[], int]) -> None:
         """device: st_dev; now: the clock for file times, in ns."""
@@ -291,7 +294,7 @@ class VirtualPlace(Place):
 
     def statfs(self) -> Statfs:
         self._node()
-        flags = ST_VALID | ST_NOSUID | ST_NODEV | ST_NOEXEC
+        flags = ST_VALID | sum(flag for word, flag in _FLAGS.items() if word in self._at.tree.options)
         return Statfs(self._at.tree.magic, _PAGE, 0, 0, 0, 0, 0, 0, 255, _PAGE, flags)
 
     def access(self, caller: Caller, mode: int, flags: int) -> None:

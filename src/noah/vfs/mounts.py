@@ -15,6 +15,7 @@ class FileSystem(Protocol):
 
     type: bytes  # as /proc/mounts shows it
     source: bytes
+    options: bytes  # of the mount, behind rw or ro
 
     def root(self, mount: Mount) -> Directory: ...
 
