@@ -323,7 +323,7 @@ def _copy_packages(folder: Path, dependencies: Sequence[str]) -> None:
 # What the programs under test need, beyond the essential packages of Debian.
 PACKAGES: Final = (
     "bash", "bc", "binutils", "bsdextrautils", "busybox", "bzip2", "coreutils", "diffutils", "ed", "file", "findutils",
-    "g++", "gawk", "gcc", "git", "grep", "gzip", "less", "libc6-dev", "make", "ncurses-bin", "patch", "perl",
+    "g++", "gawk", "gcc", "git", "grep", "gzip", "less", "libc6-dev", "lsof", "make", "ncurses-bin", "patch", "perl",
     "procps", "psmisc", "python3", "rsync", "ruby", "sed", "sqlite3", "strace", "tar", "tmux", "util-linux", "vim",
     "xz-utils", "zstd",
 )  # fmt: skip
