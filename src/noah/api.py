@@ -33,6 +33,7 @@ from noah.loader.execve import execve, open_program
 from noah.loader.script import parse_script
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
+from noah.net.network import Network
 from noah.syscalls import HANDLER_MODULES
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
@@ -78,6 +79,7 @@ class Options:
         "engine",
         "environ",
         "host",
+        "network",
         "on_bug",
         "on_missing",
         "owners",
@@ -96,6 +98,7 @@ class Options:
         self.user = b""  # USER[:GROUP], numbers or names of the guest; empty: the host user's numbers
         self.engine = "auto"
         self.host = "auto"
+        self.network = "host"  # or "none"
         self.tracer: Tracer | None = None
         self.on_missing: Callable[[Process, str], None] | None = None
         self.on_bug: Callable[[Process, str], None] | None = None
@@ -220,6 +223,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         raise StartError(f"working directory {printable(cwd)}: {describe(error)}") from None
     name = _find(boot, argv[0], environ.get(b"PATH", DEFAULT_PATH))
     arch = _arch_of(boot, name)
+    offline = options.network == "none" and not host.procs.leave_network()
     try:
         if not _is_host_root(options):
             host.procs.limit_capabilities(CONFINED)
@@ -230,6 +234,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     if owned is not None:
         owned.asker = process
     attach_process(mounts, process, RELEASE, VERSION)
+    own_names = options.network == "none" or not _is_host_root(options)
+    process.network = Network(b"noah-%s/" % process.box.name if own_names else b"", offline=offline)
     process.signals = SignalState(process)
     process.timers = Timers(process)
     process.futexes = Futexes()

@@ -83,6 +83,7 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "cwd": _text(given.cwd or b"") or config.get("WorkingDir") or "/",
         "user": _text(given.user) or config.get("User") or "0",
         "volumes": [[_text(source), _text(target), read_only] for source, target, read_only in given.volumes],
+        "network": given.network,
         "engine": given.engine,
         "host": given.host,
     }
@@ -118,6 +119,7 @@ def _options(host: Host, container: Container, given: Options | None) -> Options
     options.cwd = _bytes(record["cwd"])
     options.user = _bytes(record["user"])
     options.volumes = [(_bytes(source), _bytes(target), read_only) for source, target, read_only in record["volumes"]]
+    options.network = record.get("network", "host")
     if given is None:
         options.engine, options.host = record["engine"], record["host"]
         hooks(options, verbose=False)

@@ -42,6 +42,7 @@ _RUN_OPTIONS: Final = """\
   -w, --workdir DIR       the working directory, a path of the guest
   -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group
   -i, -t                  accepted for the sake of habit: streams and terminals are always handed through
+  --network host|none     none: no network but a loopback device; without the privilege to make one, none at all
   --engine auto|kvm|emulator
                           what executes the guest's instructions (auto: KVM where it works)
   --host auto|linux|posix

@@ -22,6 +22,7 @@ COMMON: Final = (
     Option("--interactive", "-i"),
     Option("--tty", "-t"),
     Option("--rm"),
+    Option("--network", metavar="host|none"),
     Option("--engine", metavar="auto|kvm|emulator"),
     Option("--host", metavar="auto|linux|posix"),
     Option("--verbose"),
@@ -96,11 +97,29 @@ def options_from(parsed: Parsed) -> Options:
         raise UsageError("a program to run is missing")
     options = settings(parsed)
     options.root = parsed.last("--root", b"/")
+    if options.root.strip(b"/"):
+        options.volumes[:0] = _names_of_hosts(options)
     return options
+
+
+def _names_of_hosts(options: Options) -> list[tuple[bytes, bytes, bool]]:
+    """The host's resolv.conf(5) for a root of its own, which may have none or one of another place; hosts(5) if it has
+    none. As a container engine does it, but to be read only."""
+    from noah.host.console import is_directory, is_file
+
+    shown: list[tuple[bytes, bytes, bool]] = []
+    if not is_directory(options.root + b"/etc"):
+        return shown
+    for path in (b"/etc/resolv.conf", b"/etc/hosts"):
+        has_own = path == b"/etc/hosts" and is_file(options.root + path)
+        if is_file(path) and not has_own and all(guest != path for _, guest, _ in options.volumes):
+            shown.append((path, path, True))
+    return shown
 
 
 def settings(parsed: Parsed) -> Options:
     """What options say of how to run, whatever it is. Raises UsageError."""
+    _choice(parsed, "--network")
     _choice(parsed, "--engine")
     _choice(parsed, "--host")
     workdir = parsed.last("--workdir")
@@ -116,6 +135,7 @@ def settings(parsed: Parsed) -> Options:
     options.environ = environ
     options.cwd = workdir or None
     options.user = parsed.last("--user")
+    options.network = printable(parsed.last("--network", b"host"))
     options.engine = printable(parsed.last("--engine", b"auto"))
     options.host = printable(parsed.last("--host", b"auto"))
     hooks(options, verbose=parsed.has("--verbose"))
@@ -151,7 +171,7 @@ def hooks(options: Options, *, verbose: bool) -> None:
 
 def _choice(parsed: Parsed, name: str) -> None:
     metavar = next(option.metavar for option in COMMON if name in option.names)
-    value = printable(parsed.last(name, b"auto"))
+    value = printable(parsed.last(name, metavar.split("|")[0].encode()))
     if value not in metavar.split("|"):
         _refuse(name, value, f"choose one of {', '.join(metavar.split('|'))}")
 

@@ -311,6 +311,10 @@ class Procs(Protocol):
         """Give up all others for good (capabilities(7)), in the calling thread and what it starts. Does nothing where
         the host has no such thing."""
 
+    def leave_network(self) -> bool:
+        """Have a network of one's own with nothing but a loopback device, for this process and what it starts. False
+        where the host has no such thing, or does not allow it."""
+
     def set_name(self, name: bytes) -> None:
         """PR_SET_NAME: what the host's ps shows. Does nothing where the host has no such thing."""
 

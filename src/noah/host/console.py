@@ -66,3 +66,11 @@ def columns() -> int:
         return os.get_terminal_size(_STDERR).columns
     except OSError:
         return 80
+
+
+def is_file(path: bytes) -> bool:
+    return os.path.isfile(path)
+
+
+def is_directory(path: bytes) -> bool:
+    return os.path.isdir(path)

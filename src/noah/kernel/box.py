@@ -25,13 +25,25 @@ _UID, _EUID, _SUID, _EXECUTED, _DEVICE, _INODE = 0, 1, 2, 3, 4, 6
 _PROGRAMS: Final = 1 << 12  # must be a power of 2
 _MOMENT_NS: Final = 1_000_000
 _PATIENCE: Final = 200  # moments
+_NAME: Final = 8  # bytes
 _IPC_BASE: Final = 1 << 32  # in the box's file, behind all else
 
 
 class Box:
     """Process ids of one `noah run` and everything that it started, and what processes must know of each other."""
 
-    __slots__ = ("_blocks", "_host", "_ipc", "_members", "_programs", "_records", "asking", "cards", "lock_waits")
+    __slots__ = (
+        "_blocks",
+        "_host",
+        "_ipc",
+        "_members",
+        "_name",
+        "_programs",
+        "_records",
+        "asking",
+        "cards",
+        "lock_waits",
+    )
 
     def __init__(self, host: Host, fd: int = -1) -> None:
         """fd: a file that others join the box by; it may be closed afterwards."""
@@ -39,8 +51,10 @@ class Box:
         self._ipc = (-1, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
-        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS
+        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS + _NAME
         shared = host.mem.shared(size, fd)
+        self._name = shared[-_NAME:]
+        shared = shared[:-_NAME]
         self.cards = Cards(shared[:CARDS_SIZE], self.contains)
         shared = shared[CARDS_SIZE:]
         self.asking = Asking(host, shared[:ASKING_SIZE], self.cards, self.contains)
@@ -51,6 +65,13 @@ class Box:
         self._members = shared[records : records + PID_MAX_LIMIT]
         self._blocks = shared[records + PID_MAX_LIMIT : -_PROGRAMS]  # which parts of _members are worth a look
         self._programs = shared[-_PROGRAMS:]  # which inode numbers, modulo its length, are worth a look
+
+    @property
+    def name(self) -> bytes:
+        """A word that no other box has."""
+        if not any(self._name):
+            self._name[:] = self._host.rng.getrandom(_NAME // 2).hex().encode()
+        return bytes(self._name)
 
     def ipc_file(self) -> tuple[int, int]:
         """A descriptor of the file that holds the box's IPC objects, and where in it they begin (see kernel.ipc.store).

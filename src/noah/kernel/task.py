@@ -17,6 +17,7 @@ from noah.kernel.box import Box
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
 from noah.mm.space import AddressSpace
+from noah.net.network import Network
 from noah.vfs.credentials import Credentials
 from noah.vfs.fdtable import FdTable
 from noah.vfs.namespace import FsContext
@@ -86,6 +87,7 @@ class Process:
         "ipc",
         "machine",
         "missing",
+        "network",
         "no_new_privs",
         "on_bug",
         "oom_score_adj",
@@ -140,6 +142,7 @@ class Process:
         self.aio: dict[int, AioContext] = {}
         self.ipc: Ipc | None = None
         """The box's IPC objects, once the process has asked for one."""
+        self.network = Network()
         self.personality = 0
         self.dumpable = 1
         self.no_new_privs = False

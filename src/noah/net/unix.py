@@ -1,4 +1,4 @@
-"""AF_UNIX addresses that are paths (unix(7)): the guest's path is walked, the host gets a name that needs no walk."""
+"""AF_UNIX addresses (unix(7)): a guest's path is walked, the host gets a name that needs no walk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from noah.abi.fcntl import AT_FDCWD
 from noah.abi.socket import AF_UNIX, UNIX_PATH_MAX
 
 if TYPE_CHECKING:
+    from noah.net.network import Network
     from noah.vfs.caller import Caller
     from noah.vfs.handle import Handle
     from noah.vfs.place import Place
@@ -33,23 +34,32 @@ class HostAddress:
         self._handle = handle
 
 
-def peer_address(caller: Caller, address: bytes) -> HostAddress:
+def _abstract(network: Network, address: bytes) -> bytes:
+    """An address that is no path, for the host."""
+    if address[:3] == _FAMILY + b"\0" and len(address) <= 2 + UNIX_PATH_MAX:
+        return address[:3] + network.abstract_name(address[3:])
+    return address
+
+
+def peer_address(caller: Caller, network: Network, address: bytes) -> HostAddress:
     """For connect(2) and sendto(2). ENOENT, EACCES, ECONNREFUSED."""
     path = path_of(address)
     if not path:
-        return HostAddress(address)
+        return HostAddress(_abstract(network, address))
     place = caller.fs.resolve(caller, AT_FDCWD, path)
     handle, host_path = place.socket_path()
     return HostAddress(_FAMILY + host_path, handle)
 
 
-def new_address(caller: Caller, address: bytes) -> tuple[HostAddress, Place | None]:
+def new_address(caller: Caller, network: Network, address: bytes) -> tuple[HostAddress, Place | None]:
     """For bind(2), which makes the file: the address, and the place that has it then."""
     path = path_of(address)
     if not path:
         if address[:2] == _FAMILY and len(address) > 2 + UNIX_PATH_MAX:
             raise LinuxError(EINVAL)
-        return HostAddress(address), None
+        if network.prefix and address == _FAMILY:  # "autobind": a name that nobody has
+            address += b"\0%05x" % (int.from_bytes(caller.host.rng.getrandom(3), "little") & 0xFFFFF)
+        return HostAddress(_abstract(network, address)), None
     place = caller.fs.parent(caller, AT_FDCWD, path)
     handle, host_path = place.new_socket_path()
     if len(host_path) > UNIX_PATH_MAX:
@@ -57,10 +67,10 @@ def new_address(caller: Caller, address: bytes) -> tuple[HostAddress, Place | No
     return HostAddress(_FAMILY + host_path, handle), place
 
 
-def guest_address(address: bytes) -> bytes:
+def guest_address(network: Network, address: bytes) -> bytes:
     """An address from the host as the guest may see it: a name that only says where Noah found the file is cut down
     to the last part."""
     path = path_of(address)
     if path.startswith(b"/proc/self/fd/"):
         return _FAMILY + path.rpartition(b"/")[2] + b"\0"
-    return address
+    return network.shown(address)

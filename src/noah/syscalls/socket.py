@@ -42,6 +42,7 @@ from noah.abi.kinds import (
 from noah.abi.limits import IOV_MAX
 from noah.abi.socket import (
     AF_NETLINK,
+    AF_UNIX,
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
     MSG_DONTWAIT,
@@ -87,6 +88,13 @@ _WITH_POINTERS: Final = frozenset(
 """Options whose value has addresses in it: the host would take them for its own."""
 
 
+def _check_family(task: Task, domain: int) -> None:
+    if domain < 0:
+        raise LinuxError(EAFNOSUPPORT)
+    if task.process.network.offline and domain != AF_UNIX:
+        raise LinuxError(EAFNOSUPPORT, "the box has no network")
+
+
 def _socket(task: Task, fd: int) -> SocketFile:
     return as_socket(file_of(task, fd))
 
@@ -113,8 +121,7 @@ def socket(task: Task, domain: SocketDomain, type: SocketType, protocol: SocketP
     """socket(2): make a socket."""
     if type & ~(SOCK_TYPE_MASK | SOCK_CLOEXEC | SOCK_NONBLOCK):
         raise LinuxError(EINVAL)
-    if domain < 0:
-        raise LinuxError(EAFNOSUPPORT)
+    _check_family(task, domain)
     if domain == AF_NETLINK and protocol == NETLINK_AUDIT:
         raise LinuxError(EPROTONOSUPPORT, "the host's audit is not the guest's")
     fd = task.host.sockets.socket(domain, type & ~SOCK_CLOEXEC, protocol)
@@ -126,8 +133,7 @@ def socketpair(task: Task, domain: SocketDomain, type: SocketType, protocol: Soc
     """socketpair(2): make two connected sockets."""
     if type & ~(SOCK_TYPE_MASK | SOCK_CLOEXEC | SOCK_NONBLOCK):
         raise LinuxError(EINVAL)
-    if domain < 0:
-        raise LinuxError(EAFNOSUPPORT)
+    _check_family(task, domain)
     ends = task.host.sockets.socketpair(domain, type & ~SOCK_CLOEXEC, protocol)
     files = [make_socket(task, fd, type) for fd in ends]
     fds = []
@@ -149,7 +155,7 @@ def bind(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     """bind(2): give a socket a name."""
     file = _socket(task, sockfd)
     address = _read_address(task, addr, addrlen)
-    host, place = new_address(task, address)
+    host, place = new_address(task, task.process.network, address)
     task.host.sockets.bind(file.fd, host.address)
     if place is not None:
         place.chmod(0o777 & ~task.fs.umask)
@@ -162,7 +168,7 @@ def connect(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     """connect(2): connect a socket."""
     file = _socket(task, sockfd)
     address = _read_address(task, addr, addrlen)
-    host = peer_address(task, address)
+    host = peer_address(task, task.process.network, address)
     file.connect(task, host.address)
     path = path_of(address)
     file.peer = address[:2] + path + b"\0" if path else b""
@@ -189,7 +195,7 @@ def accept4(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr, f
     check_flags(flags, SOCK_CLOEXEC | SOCK_NONBLOCK)
     file, address = as_socket(listener).accept(task, flags & ~SOCK_CLOEXEC)
     try:
-        _write_address(task, guest_address(address), addr, addrlen)
+        _write_address(task, guest_address(task.process.network, address), addr, addrlen)
     except LinuxError:
         file.release()
         raise
@@ -203,7 +209,7 @@ def sendto(task: Task, sockfd: Fd, buf: InBuf, length: Size, flags: MsgFlags, ad
     file = _socket(task, sockfd)
     if not addr:
         return file.send(task, views, (), flags, b"")
-    host = peer_address(task, _read_address(task, addr, addrlen))
+    host = peer_address(task, task.process.network, _read_address(task, addr, addrlen))
     return file.send(task, views, (), flags, host.address)
 
 
@@ -214,7 +220,7 @@ def recvfrom(
     """recv(2): receive a message, and where it is from."""
     views = task.mem.buffer(buf, min(length, (1 << 63) - 1), write=True)
     received = _socket(task, sockfd).receive(task, views, 0, flags)
-    _write_address(task, guest_address(received.address), addr, addrlen)
+    _write_address(task, guest_address(task.process.network, received.address), addr, addrlen)
     return received.length
 
 
@@ -232,7 +238,7 @@ def _header(task: Task, pointer: int) -> list[int]:
 
 def _sendmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
     name, namelen, iov, iovlen, control_at, control_length, _ = _header(task, pointer)
-    host = peer_address(task, _read_address(task, name, min(namelen, _ADDRESS_MAX)))
+    host = peer_address(task, task.process.network, _read_address(task, name, min(namelen, _ADDRESS_MAX)))
     if control_length > _CONTROL_MAX:
         raise LinuxError(ENOBUFS)
     messages = control.parse(task, task.mem.read(control_at, control_length)) if control_length else []
@@ -274,7 +280,7 @@ def _recvmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
         task.mem.write(control_at, data)
     offsets = Msghdr.OFFSETS
     if name:
-        address = guest_address(received.address)
+        address = guest_address(task.process.network, received.address)
         task.mem.write(name, address[:namelen])
         task.mem.write_u32(pointer + offsets["namelen"], len(address))
     task.mem.write_u64(pointer + offsets["controllen"], len(data))
@@ -336,7 +342,9 @@ def recvmmsg(task: Task, sockfd: Fd, msgvec: MmsghdrPtr, vlen: UInt, flags: MsgF
 def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getsockname(2): the name of a socket."""
     file = _socket(task, sockfd)
-    _put_address(task, file.bound or guest_address(task.host.sockets.getsockname(file.fd)), addr, addrlen)
+    _put_address(
+        task, file.bound or guest_address(task.process.network, task.host.sockets.getsockname(file.fd)), addr, addrlen
+    )
     return 0
 
 
@@ -345,8 +353,9 @@ def getpeername(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPt
     """getpeername(2): the name of the socket at the other end."""
     file = _socket(task, sockfd)
     address = task.host.sockets.getpeername(file.fd)
-    if address != guest_address(address):  # only Noah's name for it: the guest's own, or the last part, says more
-        address = file.peer or guest_address(address)
+    shown = guest_address(task.process.network, address)
+    if address != shown:  # only Noah's name for it: the guest's own, or what can be seen of it, says more
+        address = file.peer or shown
     _put_address(task, address, addr, addrlen)
     return 0
 

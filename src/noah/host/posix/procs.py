@@ -245,6 +245,9 @@ class PosixProcs:
     def limit_capabilities(self, kept: int) -> None:
         return
 
+    def leave_network(self) -> bool:
+        return False
+
     def set_name(self, name: bytes) -> None:
         return
 
