@@ -12,7 +12,7 @@ static void say_mode(const char *name, const char *path) {
 static int opens(const char *name, const char *path, int flags, mode_t mode) {
     int fd = open(path, flags, mode);
     if (fd < 0) say("%s: %s", name, strerrorname_np(errno));
-    else say("%s: opened, flags %#o", name, fcntl(fd, F_GETFL));
+    else say("%s: opened, flags %#o", name, flags_of(fd));
     if (fd >= 0) close(fd);
     return fd;
 }

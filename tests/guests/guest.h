@@ -207,6 +207,20 @@ static UNUSED void guest_catch_faults(bool on) {
 static UNUSED char peek(const void *address) { return *(const volatile char *)address; }
 static UNUSED void poke(void *address, char value) { *(volatile char *)address = value; }
 
+/* F_GETFL with the four bits that arm64 numbers in its own way as x86-64 has them: the native run is one of that. */
+UNUSED static int flags_of(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+#ifdef __aarch64__
+    static const int bits[][2] = {{040000, 0200000}, {0100000, 0400000}, {0200000, 040000}, {0400000, 0100000}};
+    if (flags >= 0) {
+        int own = flags;
+        flags &= ~0740000;
+        for (size_t i = 0; i < LENGTH(bits); i++) flags |= own & bits[i][0] ? bits[i][1] : 0;
+    }
+#endif
+    return flags;
+}
+
 /* ---- cases -------------------------------------------------------------------------------------------------------- */
 
 struct guest_case {

@@ -20,7 +20,7 @@ CASE(ends_and_eof) {
     CHECK("rest", read(ends[0], text, 100));
     CHECK("write to read end", write(ends[0], "x", 1));
     CHECK("read from write end", read(ends[1], text, 1));
-    say("%#o %#o", fcntl(ends[0], F_GETFL), fcntl(ends[1], F_GETFL));
+    say("%#o %#o", flags_of(ends[0]), flags_of(ends[1]));
     CHECK("last words", write(ends[1], "bye", 3));
     close(ends[1]);
     CHECK("still there", read(ends[0], text, 100));
@@ -154,7 +154,7 @@ CASE(atomic_writes) {
 CASE(packets) {
     int ends[2];
     CHECK("pipe2", pipe2(ends, O_DIRECT));
-    say("%#o", fcntl(ends[1], F_GETFL));
+    say("%#o", flags_of(ends[1]));
     NEED(write(ends[1], "first", 5));
     NEED(write(ends[1], "second", 6));
     CHECK("one packet", read(ends[0], text, 100));
@@ -200,7 +200,7 @@ CASE(socket_pair) {
     CHECK("end", read(pair[0], text, 100));
     CHECK("seek", lseek(pair[0], 0, SEEK_SET));
     NEED(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair));
-    say("%#o %d", fcntl(pair[0], F_GETFL), fcntl(pair[0], F_GETFD));
+    say("%#o %d", flags_of(pair[0]), fcntl(pair[0], F_GETFD));
     NEED(write(pair[0], "one", 3));
     NEED(write(pair[0], "three", 5));
     CHECK("datagram cut", read(pair[1], text, 2));
