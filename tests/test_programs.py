@@ -11,6 +11,7 @@ be equal. A script says what it needs in comments at its top:
     # varies: REGEX          matches in the output that differ between two native runs
     # volatile: GLOB         files whose size and content differ between two native runs
     # only: root             needs the privileges of root
+    # host: linux            needs what the portable host does not have: inotify
 
 A directory beside the script with its name holds files that it starts with.
 """
@@ -121,6 +122,7 @@ class Header(NamedTuple):
     varies: re.Pattern[bytes] | None
     volatile: tuple[str, ...]
     only: str
+    host: str
 
 
 @functools.cache
@@ -128,7 +130,7 @@ def header(name: str) -> Header:
     lines = SCRIPTS[name].read_text().splitlines()[:12]
     values: dict[str, list[str]] = {}
     for line in lines:
-        match = re.fullmatch(r"(?:#|%%|//|--) (needs|slow|timeout|varies|volatile|only)(?:: (.*))?", line)
+        match = re.fullmatch(r"(?:#|%%|//|--) (needs|slow|timeout|varies|volatile|only|host)(?:: (.*))?", line)
         if match:
             values.setdefault(match[1], []).append(match[2] or "")
     varies = "|".join(f"(?:{pattern})" for pattern in values.get("varies", []))
@@ -139,6 +141,7 @@ def header(name: str) -> Header:
         varies=re.compile(varies.encode()) if varies else None,
         volatile=tuple(" ".join(values.get("volatile", [])).split()),
         only=values.get("only", [""])[0],
+        host=values.get("host", [""])[0],
     )
 
 
@@ -267,6 +270,8 @@ def test_program_runs_as_natively(name: str, target: Target) -> None:
         pytest.skip("this run is for root; the same program runs as an ordinary user in another one")
     if target.user != "root" and spec.only == "root":
         pytest.skip("this program needs the privileges of root")
+    if spec.host not in ("", target.host):
+        pytest.skip("no portable call watches files: inotify_init is ENOSYS on this host")
     need_engine(target.engine)
     noah_command(account(target.user))
     need_programs((INTERPRETERS[SCRIPTS[name].suffix].rpartition("/")[2], *spec.needs),

@@ -1,5 +1,5 @@
 // timeout: 120
-// Worker threads with shared memory, child processes, an HTTP server with its clients, watched files, timers, streams.
+// Worker threads with shared memory, child processes, an HTTP server with its clients, timers, streams.
 'use strict';
 const { Worker, isMainThread, workerData, parentPort } = require('worker_threads');
 const { spawn, exec, execFileSync, fork } = require('child_process');
@@ -112,23 +112,6 @@ async function servers() {
   console.log((await once(refused, 'error'))[0].code);
 }
 
-async function watching() {
-  fs.mkdirSync('watched');
-  const watcher = fs.watch('watched');
-  const seen = new Set();
-  watcher.on('change', (kind, name) => seen.add(`${kind} ${name}`));
-  fs.writeFileSync('watched/file', 'one');
-  await sleep(100);
-  fs.appendFileSync('watched/file', 'two');
-  await sleep(100);
-  fs.renameSync('watched/file', 'watched/other');
-  await sleep(100);
-  fs.unlinkSync('watched/other');
-  await sleep(100);
-  watcher.close();
-  console.log([...seen].sort().join(', '));
-}
-
 async function files() {
   await pipeline(fs.createReadStream('big'), zlib.createGzip(), fs.createWriteStream('big.gz'));
   await pipeline(fs.createReadStream('big.gz'), zlib.createGunzip(), fs.createWriteStream('again'));
@@ -148,7 +131,6 @@ async function main() {
   await children();
   await servers();
   await files();
-  await watching();
   await sleep(50);
   console.log('time goes on', process.hrtime.bigint() - start > 50_000_000n);
   const derived = await Promise.all([1, 2, 3, 4].map((i) => new Promise((done) =>

@@ -199,13 +199,6 @@ public class JavaCore {
                 System.out.println("locked " + lock.isValid() + " " + channel.size());
             }
         }
-        WatchService watcher = FileSystems.getDefault().newWatchService();
-        Path folder = Files.createDirectory(Path.of("java-folder"));
-        folder.register(watcher, StandardWatchEventKinds.ENTRY_CREATE);
-        Files.writeString(folder.resolve("made"), "x");
-        for (WatchEvent<?> event : watcher.take().pollEvents()) System.out.println(event.kind() + " " + event.context());
-        Files.delete(folder.resolve("made"));
-        Files.delete(folder);
         Files.delete(file);
         try {
             Files.readString(Path.of("missing"));

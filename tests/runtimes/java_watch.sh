@@ -1,0 +1,4 @@
+# timeout: 120
+# host: linux
+javac Watch.java && java Watch
+echo "status $?"
