@@ -212,6 +212,17 @@ def test_open_files_1000(engine: str) -> None:
     same_as_native(engine, f"/usr/bin/python3 -c '{lines}'")
 
 
+def test_open_files_to_the_hard_limit(engine: str) -> None:
+    if os.getuid():
+        pytest.skip("descriptors for Noah beside the guest's take CAP_SYS_RESOURCE")
+    program = "try:\n while True: last = os.dup(1)\nexcept OSError as error: print(last, error.errno)"
+    with working_directory() as cwd:
+        found = run(
+            ["prlimit", "--nofile=300:300", *noah(engine, "/usr/bin/python3", "-c", "import os\n" + program)], cwd=cwd
+        )
+    assert (found.status, found.stdout, found.stderr) == (0, b"299 24\n", b"")
+
+
 def test_threads_1000(engine: str) -> None:
     script = """
         import threading

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from noah.abi.errno import EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR, ERRNO_NAMES, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_RDONLY, R_OK, X_OK
-from noah.abi.limits import BINPRM_BUF_SIZE
+from noah.abi.limits import BINPRM_BUF_SIZE, NR_OPEN
 from noah.abi.poll import POLLIN
 from noah.abi.resource import RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE
 from noah.abi.wait import WNOHANG
@@ -254,9 +254,18 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
             limits = RLIM_INFINITY, RLIM_INFINITY
         process.rlimits[resource] = limits
         apply_limit(task, resource, limits[0])
-    hard = process.rlimits[RLIMIT_NOFILE][1]
-    host.procs.setrlimit(RLIMIT_NOFILE, (hard, hard))  # Noah needs descriptors beside the guest's
+    _allow_more_files(host, process.rlimits[RLIMIT_NOFILE][1])
     return task, name, [key + b"=" + value for key, value in environ.items()]
+
+
+def _allow_more_files(host: Host, hard: int) -> None:
+    """Noah needs descriptors beside the guest's, which may use all that it is allowed: prlimit(2)."""
+    for limit in (min(2 * hard, NR_OPEN), hard):
+        try:
+            host.procs.setrlimit(RLIMIT_NOFILE, (limit, limit))
+        except LinuxError:
+            continue  # more than the limit takes CAP_SYS_RESOURCE
+        break
 
 
 def _owned(host: Host, options: Options) -> OwnedFiles | None:
