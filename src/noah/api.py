@@ -46,6 +46,7 @@ from noah.vm.api import EngineError
 from noah.vm.select import make_machine
 
 if TYPE_CHECKING:
+    from noah.fs.cow import CowFiles
     from noah.fs.owned import OwnedFiles
 
 _LISTEN_NS: Final = 200_000_000
@@ -79,6 +80,7 @@ class Options:
         "engine",
         "environ",
         "host",
+        "image",
         "network",
         "on_bug",
         "on_missing",
@@ -103,6 +105,7 @@ class Options:
         self.on_missing: Callable[[Process, str], None] | None = None
         self.on_bug: Callable[[Process, str], None] | None = None
         self.owners = b""  # the file that says who owns what in root, if that is not the host's to say
+        self.image = b""  # the directory of the image that root, in one of its own, is a copy of (noah.fs.cow)
         self.box: Callable[[Host], Box] = Box  # the box to join, or to make
         self.started: Callable[[], None] | None = None  # called when the program is loaded
 
@@ -207,8 +210,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         except LinuxError as error:
             raise StartError(f"volume {printable(path)}: {describe(error)}") from None
     try:
-        owned = _owned(host, options)
-        mounts = make_mounts(host, options.root, options.volumes, owned)
+        files = _files(host, options)
+        mounts = make_mounts(host, options.root, options.volumes, None if files is None else files.host_with())
         host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
         raise StartError(f"root {printable(options.root)}: {describe(error)}") from None
@@ -231,8 +234,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     except EngineError as error:
         raise StartError(str(error)) from None
     process = Process(host, machine, ARCHES[arch], options.box(host), boot.creds, boot.fds, fs)
-    if owned is not None:
-        owned.asker = process
+    if files is not None:
+        files.asker = process
     attach_process(mounts, process, RELEASE, VERSION)
     own_names = options.network == "none" or not _is_host_root(options)
     process.network = Network(b"noah-%s/" % process.box.name if own_names else b"", offline=offline)
@@ -268,13 +271,13 @@ def _allow_more_files(host: Host, hard: int) -> None:
         break
 
 
-def _owned(host: Host, options: Options) -> OwnedFiles | None:
-    if not options.owners:
+def _files(host: Host, options: Options) -> OwnedFiles | CowFiles | None:
+    """How the files of the root are seen, if not as the host has them."""
+    if not options.owners and not options.image:
         return None
-    from noah.fs.owned import OwnedFiles
-    from noah.fs.ownership import Ownership
+    from noah.fs.cow import files_of
 
-    return OwnedFiles(host, Ownership(host, options.owners))
+    return files_of(host, options.owners, options.root.rpartition(b"/")[0], options.image)
 
 
 class _Boot:

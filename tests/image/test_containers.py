@@ -127,6 +127,38 @@ def test_image_never_changes_and_containers_keep_what_they_do(cli: Noah) -> None
     assert cli("rmi", "changed").returncode == 0
 
 
+def test_starting_costs_the_same_for_every_image(cli: Noah, data: Path) -> None:
+    """A container holds what was looked at, not what the image has."""
+    cli("run", "--name", "one", "small", "cat", "/etc/passwd")
+    root = next(data.glob("containers/*/rootfs"))
+    assert {path.name for path in (root / "etc").iterdir()} >= {"passwd", "group"}
+    assert [path.name for path in (root / "root").iterdir()] == [".noah-below"]
+    image = next(data.glob("images/*/rootfs"))
+    assert (root / "etc/passwd").samefile(image / "etc/passwd")
+    script = """
+    stat -c %h /etc/passwd; chmod 600 /etc/passwd; mv /root /moved; ls -A /moved; rm /etc/group; ls /etc/group
+    """
+    result = cli("run", "--rm", "small", "sh", "-c", script)
+    assert result.stdout == "1\n", result.stderr
+    assert (result.returncode, result.stderr.count("/etc/group")) == (2, 1)
+    assert (image / "etc/group").exists()
+
+
+def test_processes_change_one_file_at_once(cli: Noah) -> None:
+    script = """
+    for i in 1 2 3 4 5 6; do echo line$i >> /etc/group & done; wait; cat /etc/group
+    """
+    result = cli("run", "--rm", "small", "sh", "-c", script, stdin=subprocess.DEVNULL)
+    assert sorted(result.stdout.splitlines()) == ["ann:x:1000:", *(f"line{i}" for i in range(1, 7)), "root:x:0:"]
+
+
+def test_other_users_look_into_what_nobody_has_seen(cli: Noah) -> None:
+    script = "ls -A /root; cat /etc/passwd; echo no >> /etc/passwd || echo shut"
+    result = cli("run", "--rm", "-u", "ann", "-w", "/", "small", "sh", "-c", script)
+    assert result.stdout.splitlines()[0].startswith("root:"), result.stderr
+    assert result.stdout.endswith("\nshut\n")
+
+
 def test_name_clash(cli: Noah) -> None:
     cli("run", "--name", "one", "small")
     one_line(cli("run", "--name", "one", "small"), 125, "the name one is in use")

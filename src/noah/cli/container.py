@@ -106,7 +106,7 @@ def _open() -> tuple[Host, Containers]:
     return host, Containers(open_store(host))
 
 
-def _options(host: Host, container: Container, given: Options | None) -> Options:
+def _options(containers: Containers, container: Container, given: Options | None) -> Options:
     """How a program of this container is started."""
     from noah.api import Options
     from noah.image.owners import table_of
@@ -114,7 +114,8 @@ def _options(host: Host, container: Container, given: Options | None) -> Options
     record = container.record
     options = Options() if given is None else given
     options.root = bytes(container.rootfs)
-    options.owners = table_of(host, container.directory)
+    options.owners = table_of(containers.store.host, container.directory)
+    options.image = bytes(containers.store.image_directory(record["image"]))
     options.environ = {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
     options.cwd = _bytes(record["cwd"])
     options.user = _bytes(record["user"])
@@ -131,7 +132,7 @@ def _supervisor(
 ) -> Supervisor:
     from noah.image.supervise import Supervisor
 
-    options = _options(host, container, given)
+    options = _options(containers, container, given)
     words = list(argv) or [_bytes(word) for word in container.record["command"]]
 
     def become(box: Box, loaded: Callable[[], None]) -> NoReturn:
@@ -186,19 +187,19 @@ def execute(words: list[bytes]) -> int:
     if len(parsed.words) < 2:
         raise UsageError("name a container and a program")
     given = settings(parsed)
-    host, containers = _open()
+    _, containers = _open()
     container = containers.find(printable(parsed.words[0]))
     if containers.state(container).status != "running":
         return complain(f"container {container.name} is not running", FAILED)
     words = parsed.words[1:]
-    return _join(host, container, words[1:] if words[0] == b"--" else words, given)
+    return _join(containers, container, words[1:] if words[0] == b"--" else words, given)
 
 
-def _join(host: Host, container: Container, words: list[bytes], given: Options) -> int:
+def _join(containers: Containers, container: Container, words: list[bytes], given: Options) -> int:
     """Become another program of a running container."""
     from noah.image.supervise import box_of
 
-    options = _options(host, container, None)
+    options = _options(containers, container, None)
     options.environ |= given.environ
     options.cwd = given.cwd or options.cwd
     options.user = given.user or options.user
@@ -229,7 +230,7 @@ def shell(words: list[bytes]) -> int:
     program = next((path for path in _SHELLS if inside.read(path) is not None), _SHELLS[-1])
     argv = [program, b"-l"]
     if containers.state(container).status == "running":
-        return _join(host, container, argv, given)
+        return _join(containers, container, argv, given)
     if given.user:
         container.record["user"] = _text(given.user)
     return _supervisor(host, containers, container, None, argv).run()

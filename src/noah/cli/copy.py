@@ -44,15 +44,14 @@ def cp(words: list[bytes]) -> int:
     if bool(source[0]) == bool(target[0]):
         raise UsageError("one of both must be CONTAINER:PATH")
     from noah.abi.errno import LinuxError
-    from noah.image.clone import Cloner
+    from noah.fs.clone import Cloner
     from noah.image.errors import describe
     from noah.image.inside import Inside
-    from noah.image.owners import host_of
 
     containers = _containers()
     host = containers.store.host
     container = containers.find(source[0] or target[0])
-    own = host_of(host, container.directory)
+    own = containers.host(container)
     hosts = (own, host) if source[0] else (host, own)
     inside, outside = containers.inside(container), Inside(host, b"/")
     sides = (inside, outside) if source[0] else (outside, inside)
@@ -98,11 +97,10 @@ def export(words: list[bytes]) -> int:
         raise UsageError("name one container")
     from noah.host.console import is_terminal
     from noah.image.export import Exporter
-    from noah.image.owners import host_of
 
     containers = _containers()
     container = containers.find(printable(parsed.words[0]))
-    host = host_of(containers.store.host, container.directory)
+    host = containers.host(container)
     if parsed.has("--output"):
         place = Path(parsed.last("--output").decode("utf-8", "surrogateescape"))
         with place.open("wb") as output:

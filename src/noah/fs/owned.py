@@ -53,6 +53,8 @@ _NODES: Final = {
 class OwnedFiles(OwnedAttributes):
     """A noah.host.api.Files over another one. What is not said here is the other's."""
 
+    keeps_owners = True
+
     def readlinkat(self, dirfd: int, path: bytes) -> bytes:
         self._search(dirfd, path)
         return self._files.readlinkat(dirfd, path)
@@ -298,6 +300,11 @@ class OwnedFiles(OwnedAttributes):
         if self._override(stat).attributes & CAPABILITY:
             self._drop(CAPABILITY, dirfd, path, 0)
         self._files.truncateat(dirfd, path, length)
+
+
+def are_owned(files: object) -> bool:
+    """Whether owners, modes and devices of a host's files are kept beside them."""
+    return bool(getattr(files, "keeps_owners", False))
 
 
 def _wanted(flags: int) -> int:

@@ -11,6 +11,7 @@ from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.devfs import DevTree
 from noah.fs.hostfile import make_inherited
 from noah.fs.hostfs import HostDirectory, HostTree
+from noah.fs.owned import are_owned
 from noah.fs.procfs import ProcTree
 from noah.fs.sysfs import SysTree
 from noah.fs.terminals import Terminals
@@ -21,7 +22,6 @@ from noah.vfs.mounts import FileSystem, MountTable
 from noah.vfs.namespace import FsContext, Walk
 
 if TYPE_CHECKING:
-    from noah.fs.owned import OwnedFiles
     from noah.fs.procview import ProcessView
     from noah.host.api import Host
     from noah.vfs.place import Directory
@@ -40,17 +40,15 @@ _MASKED: Final = (
 are the host's own: a runtime that finds none has all processors and all memory, as is true in a box."""
 
 
-def make_mounts(
-    host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), owned: OwnedFiles | None = None
-) -> MountTable:
+def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), view: Host | None = None) -> MountTable:
     """Mount `root`, what every Linux program expects on top of it, and the binds, for which mount points are made.
 
-    owned: how the files of `root` are seen, if their owners are not the host's. ENOENT, ENOTDIR, EACCES as open(2).
+    view: the host as the files of `root` are seen, if that differs. ENOENT, ENOTDIR, EACCES as open(2).
     """
     is_host_root = not root.strip(b"/")
-    inside = host if owned is None else owned.host_with()
+    inside = host if view is None else view
     tree = HostTree(inside, root, trusted=is_host_root and not binds, confined=not is_host_root)
-    tree.nodes_are_files = owned is not None
+    tree.nodes_are_files = are_owned(inside.files)
     anonymous = HostTree(host, b"/")
     anonymous.detached = not is_host_root
     mounts = MountTable(tree, anonymous)

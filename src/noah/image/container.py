@@ -2,7 +2,7 @@
 
     containers/ID/container.json   what was asked for; never changes
                   state.json       the process, or how it ended
-                  rootfs/          its files: a copy of the image's
+                  rootfs/          its files: a copy of the image's (noah.fs.cow has what else belongs to that)
                   log              what a container in the background has written
                   box              which processes it has (noah.kernel.box)
                   lock             held by these processes: a container runs while it is
@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
-from noah.image.clone import Cloner
+from noah.fs.clone import Cloner
+from noah.fs.cow import CowFiles
 from noah.image.errors import ImageError, NotFoundError
 from noah.image.inside import Inside
-from noah.image.owners import host_of
+from noah.image.owners import host_of, table_of
 from noah.image.store import SHORT, full_name, now, size_of
 
 if TYPE_CHECKING:
+    from noah.host.api import Host
     from noah.image.store import Image, Record, Store
 
 _KILLED: Final = 137  # 128 + SIGKILL
@@ -92,10 +94,7 @@ class Containers:
         """A new one, which does not run yet. ImageError for a name that is taken."""
         id = self.store.host.rng.getrandom(32).hex()
         with self.store.work() as work:
-            host = self.store.host
-            Cloner(host_of(host, image.directory), host_of(host, work)).tree(
-                bytes(image.rootfs), bytes(work / "rootfs")
-            )
+            self._copy(image, work)
             with self.store.lock():  # nobody removes the image meanwhile, nobody takes the name
                 self.store.find(image.id)
                 taken = {container.name for container in self.all()}
@@ -105,6 +104,19 @@ class Containers:
                 (work / "container.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
                 work.rename(self._directory / id)
         return Container(id, record, self._directory / id)
+
+    def _copy(self, image: Image, work: Path) -> None:
+        """Give a container the image's files; it gets them when it asks for them."""
+        host = self.store.host
+        owners = table_of(host, image.directory)
+        if owners:
+            (work / "owners").touch()
+        self.store.list_inodes(image)
+        CowFiles(host, bytes(image.directory), bytes(work), owners=bool(owners)).begin()
+
+    def host(self, container: Container) -> Host:
+        """The host, its files as they are seen in a container."""
+        return host_of(self.store.host, container.directory, self.store.image_directory(container.record["image"]))
 
     def _invent(self, taken: set[str]) -> str:
         while True:
@@ -186,10 +198,8 @@ class Containers:
         record = container.record
         full_name(name)
         with self.store.work() as work:
-            host = self.store.host
-            Cloner(host_of(host, container.directory), host_of(host, work)).tree(
-                bytes(container.rootfs), bytes(work / "rootfs")
-            )
+            source, target = self.host(container), host_of(self.store.host, work)
+            Cloner(source, target).tree(bytes(container.rootfs), bytes(work / "rootfs"))
             try:
                 base = self.store.find(record["image"]).record
             except NotFoundError:
@@ -211,7 +221,7 @@ class Containers:
 
     def inside(self, container: Container) -> Inside:
         """To look at single files of it."""
-        return Inside(host_of(self.store.host, container.directory), bytes(container.rootfs))
+        return Inside(self.host(container), bytes(container.rootfs))
 
     def refresh(self, container: Container) -> None:
         """Give it the host's names of this moment: resolv.conf(5), hosts(5)."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noah.fs.owned import OwnedFiles
-from noah.fs.ownership import Ownership
+from noah.fs.cow import files_of
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -18,7 +17,8 @@ def table_of(host: Host, directory: Path) -> bytes:
     return bytes(place) if host.procs.getresuid()[1] != 0 or place.exists() else b""
 
 
-def host_of(host: Host, directory: Path) -> Host:
-    """The host, its files as they are seen in directory/rootfs. LinuxError."""
-    table = table_of(host, directory)
-    return OwnedFiles(host, Ownership(host, table)).host_with() if table else host
+def host_of(host: Host, directory: Path, image: Path | None = None) -> Host:
+    """The host, its files as they are seen in directory/rootfs. image: what that is a copy of. LinuxError."""
+    below = bytes(image) if image is not None else b""
+    files = files_of(host, table_of(host, directory), bytes(directory), below)
+    return host if files is None else files.host_with()

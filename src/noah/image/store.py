@@ -1,6 +1,6 @@
 """Where images and containers are kept: a directory of the user's, safe against kill -9 and a full disk at any moment.
 
-    images/ID/       image.json and rootfs/; ID is the SHA-256 of what the image was made from
+    images/ID/       image.json, rootfs/ and what noah.fs.cow says; ID is the SHA-256 of what the image was made from
     names/NAME       the ID that a name stands for (NAME is quoted as in a URL)
     containers/ID/   see noah.image.container
     cache/           downloads, by their SHA-256
@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
+from noah.fs.inodelist import list_inodes
 from noah.image.errors import ImageError, NotFoundError, describe
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ class Store:
     def add(self, work: Path, record: Record, names: list[str], id: str = "") -> Image:
         """Take work/rootfs as an image with these names; one that is there already stays as it is."""
         id = id or make_id(record)
+        (work / "inodes").write_bytes(list_inodes(self.host, bytes(work / "rootfs")))
         (work / "image.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", "utf-8")
         self.sync()
         place = self.directory / "images" / id
@@ -189,6 +191,17 @@ class Store:
             for name in names:
                 self._name(name, id)
         return self.find(id)
+
+    def list_inodes(self, image: Image) -> None:
+        """Note which inodes are the image's, as its containers need to know (noah.fs.cow); once."""
+        place = image.directory / "inodes"
+        if not place.exists():
+            with self.work() as work:
+                (work / "inodes").write_bytes(list_inodes(self.host, bytes(image.rootfs)))
+                (work / "inodes").replace(place)
+
+    def image_directory(self, id: str) -> Path:
+        return self.directory / "images" / id
 
     def tag(self, id: str, name: str) -> None:
         with self.lock():

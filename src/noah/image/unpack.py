@@ -25,7 +25,7 @@ from noah.abi.fcntl import (
 )
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, makedev
 from noah.fs.hostfs import HostDirectory, HostTree
-from noah.fs.owned import OwnedFiles
+from noah.fs.owned import are_owned
 from noah.image.errors import ImageError, describe
 from noah.vfs.mounts import MountTable
 from noah.vfs.namespace import FsContext, Walk
@@ -52,7 +52,7 @@ class Unpacker:
         """layers: archives are layers of an OCI image, in which names may say that others go away."""
         self._files = host.files
         self._scan = host.dirs.scan
-        self._emulated = isinstance(host.files, OwnedFiles)
+        self._emulated = are_owned(host.files)
         self._owners = self._emulated or host.procs.getresuid()[1] == 0
         self._layers = layers
         self._fs = FsContext(MountTable(HostTree(host, root), HostTree(host, b"/")), 0)

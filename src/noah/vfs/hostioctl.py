@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from noah.abi import ioctl as cmd
-from noah.abi.errno import ENOTTY, EROFS, LinuxError
+from noah.abi.errno import ENOTTY, EOPNOTSUPP, EROFS, LinuxError
 from noah.abi.structs import FileCloneRange
 
 if TYPE_CHECKING:
@@ -70,8 +70,12 @@ def host_ioctl(file: HostFile, caller: Caller, request: int, argument: int) -> i
         return ttys.ioctl_passthrough(
             file.fd, request, bytearray(FileCloneRange.struct.pack(_host_fd(caller, fd), *rest))
         )
-    if request in _CHANGING and file.tree.mount.read_only:
-        raise LinuxError(EROFS)
+    if request in _CHANGING:
+        if file.tree.mount.read_only:
+            raise LinuxError(EROFS)
+        is_lent = getattr(file.files, "is_lent", None)  # noah.fs.cow
+        if is_lent is not None and is_lent(file.fd):
+            raise LinuxError(EOPNOTSUPP, "flags of a file that the image has, too")
     length = _SIZES.get(request)
     if length is None:
         raise LinuxError(ENOTTY)

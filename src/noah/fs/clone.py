@@ -20,7 +20,7 @@ from noah.abi.fcntl import (
     O_WRONLY,
 )
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
-from noah.fs.owned import OwnedFiles
+from noah.fs.owned import are_owned
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -41,23 +41,27 @@ class Cloner:
         self._from = source.files
         self._files = target.files
         self._scan = source.dirs.scan
-        may = isinstance(target.files, OwnedFiles) or target.procs.getresuid()[1] == 0
+        may = are_owned(target.files) or target.procs.getresuid()[1] == 0
         self._owners = owners and may
         self._links: dict[tuple[int, int], bytes] = {}
         self._top = -1
         self._shares = True
         self._replace = False
+        self._with_content = True
 
     def tree(self, source: bytes, target: bytes) -> None:
         """Copy a directory to one that does not exist. LinuxError."""
         self.copy(AT_FDCWD, source, AT_FDCWD, target)
 
-    def copy(self, source: int, name: bytes, target: int, new: bytes, *, replace: bool = False) -> None:
+    def copy(
+        self, source: int, name: bytes, target: int, new: bytes, *, replace: bool = False, content: bool = True
+    ) -> None:
         """Copy a file, or a directory with all that is in it, also into one that is there.
 
-        replace: over files that are there. LinuxError; EEXIST.
+        replace: over files that are there. content: not just empty files. LinuxError; EEXIST.
         """
         self._replace = replace
+        self._with_content = content
         self._copy(source, name, target, new, new)
 
     def _copy(self, source: int, name: bytes, target: int, new: bytes, path: bytes) -> None:
@@ -82,7 +86,7 @@ class Cloner:
             if self._owners:
                 files.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
             files.utimensat(target, new, (stat.atime, stat.mtime), AT_SYMLINK_NOFOLLOW)
-        elif kind == S_IFIFO or (kind in (S_IFCHR, S_IFBLK) and isinstance(files, OwnedFiles)):
+        elif kind == S_IFIFO or (kind in (S_IFCHR, S_IFBLK) and are_owned(files)):
             files.mknodat(target, new, kind | 0o600, stat.rdev)
             if self._owners:
                 files.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
@@ -126,7 +130,8 @@ class Cloner:
         try:
             writer = files.openat(target, new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
             try:
-                self._content(reader, writer)
+                if self._with_content:
+                    self._content(reader, writer)
                 self._attributes(reader, writer, stat)
             finally:
                 files.close_quietly(writer)

@@ -1,0 +1,280 @@
+"""What there is of a copy of an image, and how it grows: the base of noah.fs.cow, which says what this is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, cast
+
+from noah.abi.capability import CAP_FULL_SET
+from noah.abi.errno import (
+    EBUSY,
+    EEXIST,
+    EMLINK,
+    ENOENT,
+    ENOTSUP,
+    EOPNOTSUPP,
+    EPERM,
+    LinuxError,
+)
+from noah.abi.fcntl import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    DT_DIR,
+    DT_FIFO,
+    DT_SOCK,
+    DT_UNKNOWN,
+    LOCK_EX,
+    O_CREAT,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDONLY,
+    O_RDWR,
+)
+from noah.abi.stat import S_IFDIR, S_IFMT
+from noah.fs.clone import Cloner
+from noah.fs.inodelist import InodeList
+from noah.fs.inodetable import InodeTable
+from noah.fs.owned import OwnedFiles
+from noah.fs.ownership import Ownership, SharedOwnership
+
+if TYPE_CHECKING:
+    from noah.fs.ownedattr import Asker
+    from noah.host.api import Files, Host
+    from noah.host.values import Stat
+
+_BELOW: Final = b".noah-below"
+_MAGIC: Final = b"NoahCow1"
+TRIES: Final = 8
+
+
+class CowCopies:
+    """A part of a noah.host.api.Files over another one."""
+
+    def __init__(self, host: Host, image: bytes, copy: bytes, *, owners: bool) -> None:
+        """image, copy: the directories of both. owners: who owns what is kept beside the trees. LinuxError."""
+        self.host = host
+        self._raw = host.files
+        self._copy = copy
+        self._image = host.files.openat(AT_FDCWD, image + b"/rootfs", O_PATH | O_DIRECTORY)
+        self._inodes = InodeList(host, image + b"/inodes")
+        self._unfilled = InodeTable(host, copy + b"/unfilled", _MAGIC)
+        self._given: Ownership | None = None
+        self._owners: Ownership | None = None
+        self._inner: Files = host.files
+        self._plain = host
+        self._asker: Asker | None = None
+        self._is_host_user = False
+        self.keeps_owners = owners
+        if owners:
+            self._given = Ownership(host, image + b"/owners")
+            self._owners = SharedOwnership(host, copy + b"/owners", self._given, self._inodes)
+            self._inner = cast("Files", OwnedFiles(host, self._owners))
+            self._plain = OwnedFiles(host, self._owners).host_with()  # as root sees it
+        for name in dir(self._inner):
+            if not name.startswith("_") and not hasattr(self, name):
+                setattr(self, name, getattr(self._inner, name))
+
+    def __del__(self) -> None:
+        if fd := getattr(self, "_image", 0):
+            self._raw.close_quietly(fd)
+
+    def host_with(self) -> Host:
+        """The host with these files."""
+        return self.host._replace(files=cast("Files", self))
+
+    @property
+    def asker(self) -> Asker | None:
+        return self._asker
+
+    @asker.setter
+    def asker(self, asker: Asker | None) -> None:
+        self._asker = asker
+        if isinstance(self._inner, OwnedFiles):
+            self._inner.asker = asker
+
+    def begin(self) -> None:
+        """Make the root of the copy. Costs the same for every image. LinuxError."""
+        raw = self._raw
+        raw.mkdirat(AT_FDCWD, self._copy + b"/copies", 0o700)
+        target = raw.openat(AT_FDCWD, self._copy, O_RDONLY | O_DIRECTORY)
+        source = raw.openat(self._image, b".", O_RDONLY | O_DIRECTORY)
+        try:
+            self._stand_in(source, b".", target, b"rootfs", b".")
+        finally:
+            raw.close_quietly(source)
+            raw.close_quietly(target)
+
+    def _is_shared(self, stat: Stat) -> bool:
+        return stat.nlink > 1 and stat.mode & S_IFMT != S_IFDIR and self._inodes.count(stat.ino) > 0
+
+    # Filling directories
+
+    def _fill(self, fd: int, inode: int) -> bool:
+        """Make what the image has in a directory; False if that is done already. fd may be one of O_PATH."""
+        if self._unfilled.find(inode) is None:
+            return False
+        raw = self._raw
+        with self._alone():
+            if self._unfilled.find(inode) is None:
+                return True  # another process has just done it
+            try:
+                below = raw.readlinkat(fd, _BELOW)
+            except LinuxError as error:
+                if error.errno != ENOENT:
+                    raise
+                self._unfilled.forget(inode)  # whoever filled it was killed before it could say so
+                return True
+            before = raw.fstat(fd)
+            source = raw.openat(self._image, below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+            try:
+                for name, _, kind in self.host.dirs.scan(source):
+                    if name not in (b".", b".."):
+                        self._show(source, fd, name, kind, below + b"/" + name)
+            finally:
+                raw.close_quietly(source)
+            raw.unlinkat(fd, _BELOW)
+            raw.utimensat(fd, b"", (before.atime, before.mtime), AT_EMPTY_PATH)
+            self._unfilled.forget(inode)
+        return True
+
+    def _show(self, source: int, fd: int, name: bytes, kind: int, below: bytes) -> None:
+        """One name; it may be there already, if whoever was at it was killed."""
+        raw = self._raw
+        if kind == DT_UNKNOWN:
+            kind = (raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW).mode & S_IFMT) >> 12
+        if kind == DT_DIR:
+            self._stand_in(source, name, fd, name, below)
+        elif kind == DT_FIFO:  # whoever opens one meets others there
+            self._copy_file(source, name, fd)
+        elif kind != DT_SOCK:  # nobody listens
+            try:
+                raw.linkat(source, name, fd, name)
+            except LinuxError as error:
+                if error.errno == EEXIST:
+                    return
+                if error.errno not in (EMLINK, EPERM, ENOTSUP, EOPNOTSUPP):
+                    raise
+                self._copy_file(source, name, fd)  # the file has too many names, or its file system knows just one
+
+    def _stand_in(self, source: int, name: bytes, target: int, new: bytes, below: bytes) -> None:
+        """An empty directory for one of the image's."""
+        raw = self._raw
+        try:
+            raw.mkdirat(target, new, 0o700)
+        except LinuxError as error:
+            if error.errno != EEXIST:
+                raise
+        stat = raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
+        made = raw.openat(target, new, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        try:
+            inode = raw.fstat(made).ino
+            try:
+                raw.symlinkat(below, made, _BELOW)
+            except LinuxError as error:
+                if error.errno != EEXIST:
+                    raise
+            if self._owners is not None and self._given is not None:
+                own = self._given.get(stat.ino)
+                if own is None:
+                    self._owners.forget(inode)
+                else:
+                    self._owners.set(inode, own)
+            elif (stat.uid, stat.gid) != (0, 0):
+                raw.fchown(made, stat.uid, stat.gid)
+            raw.fchmod(made, stat.mode & 0o7777)
+            self._copy_attributes(source, name, made)
+            raw.futimens(made, (stat.atime, stat.mtime))
+            self._unfilled.put(inode, stat.nlink)
+        finally:
+            raw.close_quietly(made)
+
+    def _copy_attributes(self, source: int, name: bytes, made: int) -> None:
+        raw = self._raw
+        try:
+            for key in raw.listxattrat(source, name, AT_SYMLINK_NOFOLLOW):
+                raw.fsetxattr(made, key, raw.getxattrat(source, name, key, AT_SYMLINK_NOFOLLOW))
+        except LinuxError as error:
+            if error.errno not in (ENOTSUP, EOPNOTSUPP, EPERM):
+                raise
+
+    # Files of one's own
+
+    def _own(self, dirfd: int, name: bytes, *, content: bool = True) -> None:
+        """Put a copy in the place of a file that is the image's, if it still is. content: not just an empty one."""
+        raw = self._raw
+        with self._alone():
+            stat = raw.fstatat(dirfd, name, AT_SYMLINK_NOFOLLOW)
+            if self._is_shared(stat):
+                before = raw.fstat(dirfd) if dirfd != AT_FDCWD else None
+                self._copy_file(dirfd, name, dirfd, content=content)
+                if before is not None:  # to the guest, nothing has changed there
+                    raw.utimensat(dirfd, b"", (before.atime, before.mtime), AT_EMPTY_PATH)
+
+    def _copy_file(self, source: int, name: bytes, target: int, *, content: bool = True) -> None:
+        copies = self._raw.openat(AT_FDCWD, self._copy + b"/copies", O_RDONLY | O_DIRECTORY)
+        fresh = self.host.rng.getrandom(8).hex().encode()
+        try:
+            Cloner(self._plain, self._plain).copy(source, name, copies, fresh, content=content)
+            self._raw.renameat2(copies, fresh, target, name)
+        except LinuxError:
+            try:
+                self._raw.unlinkat(copies, fresh)
+            except LinuxError:
+                pass  # there is none
+            raise
+        finally:
+            self._raw.close_quietly(copies)
+
+    def _hold(self, dirfd: int, path: bytes, flags: int) -> int:
+        nofollow = O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0
+        for _ in range(TRIES):
+            fd = self._inner.openat(dirfd, path, O_PATH | nofollow)
+            if not self._is_shared(self._raw.fstat(fd)):
+                return fd
+            self._raw.close_quietly(fd)
+            self._own(dirfd, path)
+        raise LinuxError(EBUSY)
+
+    def _own_of(self, fd: int) -> int:
+        """A descriptor (O_PATH) of the guest's own file for one of the image's that it has opened."""
+        path = self._raw.fd_path(fd)
+        if path is None or not path.startswith(self._copy + b"/rootfs/"):
+            raise LinuxError(EPERM, "the host does not say where the file is")
+        head, _, name = path.rpartition(b"/")
+        with self._as_host_user():
+            directory = self._raw.openat(AT_FDCWD, head, O_PATH | O_DIRECTORY)
+            try:
+                return self._hold(directory, name, AT_SYMLINK_NOFOLLOW)
+            finally:
+                self._raw.close_quietly(directory)
+
+    @contextmanager
+    def _as_host_user(self) -> Iterator[None]:
+        """Not as the guest's user, where the host would let that one touch files."""
+        creds = self._asker.creds if self._asker is not None else None
+        if creds is None or self._is_host_user:
+            yield
+            return
+        procs = self.host.procs
+        procs.set_identity(0, 0, (), CAP_FULL_SET)
+        self._is_host_user = True
+        try:
+            yield
+        finally:
+            self._is_host_user = False
+            procs.set_identity(creds.fsuid, creds.fsgid, creds.groups, creds.effective)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process of the container copies anything."""
+        raw = self._raw
+        with self._as_host_user():
+            lock = raw.openat(AT_FDCWD, self._copy + b"/cow-lock", O_RDWR | O_CREAT, 0o600)
+            try:
+                raw.flock(lock, LOCK_EX)
+                yield
+            finally:
+                raw.close_quietly(lock)

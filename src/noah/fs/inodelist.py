@@ -1,0 +1,70 @@
+"""Which inodes are an image's, and how many names each has in it: a file that is made once and mapped into memory.
+
+words of 8 bytes: inode numbers in ascending order, then as many counts
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final
+
+from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, DT_DIR, DT_UNKNOWN, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
+from noah.abi.stat import S_IFDIR, S_IFMT
+
+if TYPE_CHECKING:
+    from noah.host.api import Host
+
+_WORD: Final = 8
+
+
+class InodeList:
+    """One image's."""
+
+    __slots__ = ("_words", "length")
+
+    def __init__(self, host: Host, path: bytes) -> None:
+        """LinuxError."""
+        files = host.files
+        fd = files.openat(AT_FDCWD, path, O_RDONLY)
+        try:
+            size = files.fstat(fd).size
+            self._words = memoryview(files.pread(fd, size, 0)).cast("Q")
+        finally:
+            files.close_quietly(fd)
+        self.length = size // _WORD // 2
+
+    def count(self, inode: int) -> int:
+        """Names of an inode; 0 if it is none of the image's."""
+        words, length = self._words, self.length
+        at = bisect_left(words, inode, 0, length)
+        return words[length + at] if at < length and words[at] == inode else 0
+
+
+def list_inodes(host: Host, root: bytes) -> bytes:
+    """What the file holds. LinuxError."""
+    counts: dict[int, int] = {}
+    top = host.files.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY)
+    try:
+        _count(host, top, counts)
+    finally:
+        host.files.close_quietly(top)
+    inodes = sorted(counts)
+    return array("Q", [*inodes, *(counts[inode] for inode in inodes)]).tobytes()
+
+
+def _count(host: Host, fd: int, counts: dict[int, int]) -> None:
+    files = host.files
+    for name, inode, kind in host.dirs.scan(fd):
+        if name in (b".", b".."):
+            continue
+        if kind == DT_UNKNOWN and files.fstatat(fd, name, AT_SYMLINK_NOFOLLOW).mode & S_IFMT == S_IFDIR:
+            kind = DT_DIR
+        if kind != DT_DIR:
+            counts[inode] = counts.get(inode, 0) + 1
+            continue
+        inside = files.openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        try:
+            _count(host, inside, counts)
+        finally:
+            files.close_quietly(inside)
