@@ -322,10 +322,10 @@ def _copy_packages(folder: Path, dependencies: Sequence[str]) -> None:
 
 # What the programs under test need, beyond the essential packages of Debian.
 PACKAGES: Final = (
-    "bash", "bc", "binutils", "bsdextrautils", "busybox", "bzip2", "coreutils", "diffutils", "ed", "file", "findutils",
-    "g++", "gawk", "gcc", "git", "grep", "gzip", "less", "libc6-dev", "lsof", "make", "ncurses-bin", "patch", "perl",
-    "procps", "psmisc", "python3", "rsync", "ruby", "sed", "sqlite3", "strace", "tar", "tmux", "util-linux", "vim",
-    "xz-utils", "zstd",
+    "bash", "bc", "binutils", "bsdextrautils", "busybox", "bzip2", "coreutils", "dialog", "diffutils", "ed", "file",
+    "findutils", "g++", "gawk", "gcc", "git", "grep", "gzip", "htop", "less", "libc6-dev", "lsof", "make", "mc", "nano",
+    "ncurses-bin", "openssh-client", "patch", "perl", "procps", "psmisc", "python3", "rsync", "ruby", "sed", "sqlite3",
+    "strace", "tar", "tmux", "util-linux", "vim", "xz-utils", "zstd",
 )  # fmt: skip
 
 

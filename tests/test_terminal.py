@@ -314,6 +314,17 @@ def test_noah_itself_can_be_stopped_and_continued(engine: str) -> None:
 # ---- whole screens ----
 
 
+# The name of the working directory, times, what is free on the disk, a tip of the day.
+_VARIES: Final = re.compile(
+    r"noah-test-\w+|\w\w\w +\d+ \d\d:\d\d|\d+[MG] ?/ ?\d+[MG] \(\d+%\)|Hint: .*|\d\d:\d\d \d\d-\w+-\d\d"
+)
+
+
+# mc draws it if the terminal answers a question late: natively as well.
+_LATE: Final = re.compile(r" +(\x1b\[[0-9;]*m)*\[\^\](?=\n)")
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
 class Screen:
     """A program in a tmux of its own, whose screen can be read."""
 
@@ -342,7 +353,8 @@ class Screen:
         before = ""
         while time.monotonic() < deadline:
             now = self.text()
-            if now == before and re.search(pattern, now):
+            if now == before and (re.search(pattern, now) or re.search(pattern, _COLOURS.sub("", now))):
+                now = _VARIES.sub(lambda match: "~" * len(match[0]), _LATE.sub("", now))
                 return now + self.call("display-message", "-p", "-t", "it", "#{cursor_x},#{cursor_y}")
             before = now
             time.sleep(0.25)
@@ -365,7 +377,7 @@ def screen(command: Sequence[str], cwd: Path) -> Iterator[Screen]:
 
 
 def same_screens(engine: str, command: Sequence[str], *steps: tuple[str, tuple[str, ...]]) -> None:
-    """Waits for each pattern, compares the screens there, sends the keys."""
+    """Waits for each pattern, compares the screens there, sends the keys (or changes the window's size)."""
     need_programs(["tmux", command[0]], Path("/"))
     taken: list[list[str]] = []
     for each in (list(command), noah(engine, command)):
@@ -378,7 +390,11 @@ def same_screens(engine: str, command: Sequence[str], *steps: tuple[str, tuple[s
                 for pattern, keys in steps:
                     screens.append(shown.wait(pattern))
                     if keys:
-                        shown.keys(*keys)
+                        if keys[0].startswith("resize "):
+                            _, columns, rows = keys[0].split()
+                            shown.call("resize-window", "-t", "it", "-x", columns, "-y", rows)
+                        else:
+                            shown.keys(*keys)
                 taken.append(screens)
     for number, (native, other) in enumerate(zip(*taken, strict=True)):
         assert other == native, f"screen {number}"
@@ -426,10 +442,155 @@ def test_vim_stops_and_comes_back(engine: str) -> None:
     )
 
 
-@pytest.mark.slow
-def test_top_draws_and_ends(engine: str) -> None:
-    need_programs(["top", "tmux"], Path("/"))
-    with working_directory() as cwd, screen(noah(engine, ("top",)), cwd) as shown:
-        shown.wait(r"PID")
+def test_screens_follow_the_size_of_the_window(engine: str) -> None:
+    same_screens(
+        engine,
+        ("vim", "-u", "NONE", "-i", "NONE", "-N", "-c", "set ruler", "text"),
+        (r"line 20", ("resize 60 12",)),
+        (r"line 10(.|\n)*1,1", ("resize 90 30",)),
+        (r"line 28(.|\n)*1,1", (":!less text", "Enter")),
+        (r"line 29", ("resize 70 10",)),
+        (r"line 9 (.|\n)*:", ("q",)),
+        (r"press ENTER|Press ENTER", ("Enter",)),
+        (r"line 8(.|\n)*1,1", (":q", "Enter")),
+        (r"ended", ()),
+    )
+
+
+def test_nano_draws_the_same_screen(engine: str) -> None:
+    same_screens(
+        engine,
+        ("nano", "--ignorercfiles", "text"),
+        (r"line 1 ", ("Down", "Down", "End", "inserted")),
+        (r"inserted", ("C-w", "line 120", "Enter")),
+        (r"line 120", ("C-k", "C-k", "M-u")),
+        (r"line 121", ("C-_",)),
+        (r"Enter line number", ("5", "Enter")),
+        (r"line 5", ("C-g",)),
+        (r"help", ("C-x",)),
+        (r"line 5", ("C-x",)),
+        (r"Save modified buffer", ("y",)),
+        (r"File Name to Write: text", ("Enter",)),
+        (r"ended", ()),
+    )
+
+
+def test_dialog_draws_the_same_screen(engine: str) -> None:
+    items = ("one", "first", "off", "two", "second", "on", "three", "third", "off")
+    same_screens(
+        engine,
+        ("dialog", "--title", "choose", "--checklist", "some of these", "15", "50", "5", *items),
+        (r"third", ("Down", "Space")),
+        (r"second", ("Tab",)),
+        (r"Cancel", ("Tab", "Tab", "Enter")),
+        (r"ended", ()),
+    )
+
+
+def test_midnight_commander_draws_the_same_screen(engine: str) -> None:
+    same_screens(
+        engine,
+        ("env", "HOME=/nonexistent", "TMPDIR=/tmp", "mc", "--nomouse", "--nosubshell", "--skin=default"),
+        (r"code\.c(.|\n)*Quit", ("Down", "Down")),
+        (r"text", ("F3",)),
+        (r"line 20", ("F10",)),
+        (r"Quit", ("F5",)),
+        (r"Copy", ("Escape", "Escape")),
+        (r"Quit", ("F9",)),
+        (r"File", ("Enter",)),
+        (r"Listing format", ("Escape", "Escape")),
+        (r"Modify time(.|\n)*Modify time", ("F10",)),
+        (r"ended", ()),
+    )
+
+
+def test_tmux_inside(engine: str) -> None:
+    """A server with ptys of its own, that draws on the terminal of its client."""
+    same_screens(
+        engine,
+        (
+            "env",
+            "-u",
+            "TMUX",
+            "tmux",
+            "-f",
+            "/dev/null",
+            "-S",
+            "it",
+            "new",
+            "sh",
+            ";",
+            "set",
+            "default-command",
+            "sh",
+            ";",
+            "set",
+            "status",
+            "off",
+        ),
+        (r"[#$]", ("echo in $((40 + 2)); tty | cut -c1-9", "Enter")),
+        (r"in 42", ("C-b", "%")),
+        (r"[#$].*[#$]", ("seq 30", "Enter")),
+        (r"30", ("C-b", "[")),
+        (r"\[0/\d+\]", ("PageUp",)),
+        (r"\[[1-9]\d*/\d+\]", ("q",)),
+        (r"30\n.*[#$]", ("C-b", "o")),
+        (r"in 42", ("stty size", "Enter")),
+        (r"24 \d+", ("exit", "Enter")),
+        (r"30\n.*[#$]", ("exit", "Enter")),
+        (r"exited", ()),
+    )
+
+
+def test_script_records_a_session(engine: str) -> None:
+    """script(1): a pty between, with the program's exit status and all that was shown."""
+    same_dialogue(
+        engine,
+        ("env", "PS1=$> ", "SHELL=/bin/sh", "script", "-q", "-e", "-c", "stty -a | head -1; exec sh", "record"),
+        (PROMPT, "echo in $((40 + 2)); sleep 100\n"),
+        (r"in 42\r\n", LATER + "\x03"),
+        (PROMPT, "tr -d '\\r' < record | grep -c 'in 42'; exit 7\n"),
+    )
+
+
+def test_passphrases_are_asked_without_echo(engine: str) -> None:
+    """What ssh does for a password: /dev/tty without echo, the modes put back, also after an interrupt."""
+    need_programs(["ssh-keygen"], Path("/"))
+    same_dialogue(
+        engine,
+        BASH,
+        (PROMPT, "ssh-keygen -q -t ed25519 -f key < /dev/null 2>&1; stty -a | grep -o '[ -]echo '\n"),
+        (r"empty for no passphrase\): ", LATER + "a secret\n"),
+        (r"same passphrase again: ", LATER + "a secret\n"),
+        (PROMPT, "ssh-keygen -y -f key > /dev/null; stty -a | grep -o '[ -]echo '\n"),
+        (r"passphrase[^:]*: ", LATER + "another\n"),
+        (PROMPT, "ssh-keygen -y -f key | cut -c1-11\n"),
+        (r"passphrase[^:]*: ", LATER + "a secret\n"),
+        (r"ssh-ed25519", ""),
+        (PROMPT, "ssh-keygen -y -f key\n"),
+        (r"passphrase[^:]*: ", LATER + "\x03"),
+        (PROMPT, "stty -a | grep -o '[ -]echo '; read -rsp 'word: ' word; echo \"got $word\"\n"),
+        (r"word: ", LATER + "quiet\n"),
+        (PROMPT, "exit\n"),
+    )
+
+
+def test_htop_and_top_draw_and_end(engine: str) -> None:
+    need_programs(["htop", "top", "tmux"], Path("/"))
+    mark = "looked-at"
+    with (
+        working_directory() as cwd,
+        screen(
+            noah(engine, ("env", f"HOME={cwd}", "bash", "-c", f"(exec -a {mark} sleep 300) & htop; top; kill %1")), cwd
+        ) as shown,
+    ):
+        first = shown.wait(rf"CPU%.*MEM%(.|\n)*{mark} 300")
+        assert re.search(r"Tasks: *\S*\d", _COLOURS.sub("", first))
+        shown.keys("t")
+        shown.wait(rf"[└├].*{mark}")
+        shown.keys("q")
+        shown.wait(r"PID +USER")
+        shown.keys("c")
+        shown.wait(rf"{mark}")
         shown.keys("q")
         shown.wait(r"ended")
