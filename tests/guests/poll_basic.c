@@ -219,3 +219,18 @@ CASE(x86_select_timeouts_at_the_edge) {
     }
 }
 #endif
+
+static volatile sig_atomic_t alarmed;
+static void note_alarm(int number UNUSED) { alarmed = 1; }
+
+CASE(signal_beside_what_is_always_ready) {
+    int ends[2];
+    NEED(pipe(ends));
+    NEED(write(ends[1], "x", 1));
+    signal(SIGALRM, note_alarm);
+    ualarm(30000, 0);
+    struct pollfd one = {.fd = ends[0], .events = POLLIN};
+    int64_t limit = now_ns(CLOCK_MONOTONIC) + 5000000000;
+    while (!alarmed && now_ns(CLOCK_MONOTONIC) < limit) poll(&one, 1, 1000);
+    BOOL("it came", alarmed);
+}

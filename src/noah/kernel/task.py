@@ -253,11 +253,10 @@ class Task:
             else:
                 left = max(0, deadline_ns - host.clock.clock_gettime(1))
             ready, signalled = self._poll(fds, left)
-            if ready:
+            if signalled:  # also beside ready files: where the poll has taken a signal, nothing else tells of it
+                signals.collect(self)
+            if ready or not signalled:
                 return ready
-            if not signalled:
-                return ready
-            signals.collect(self)
 
     def pause(self, deadline_ns: int | None = None) -> bool:
         """Wait until signals have been collected, deliverable or not (a child's SIGCHLD); False when time is over.

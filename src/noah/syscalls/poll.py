@@ -14,6 +14,7 @@ from noah.abi.errno import (
     ERESTARTSYS,
     LinuxError,
 )
+from noah.abi.fcntl import O_PATH
 from noah.abi.kinds import Addr, FdSetPtr, Int, PollPtr, SigsetPtr, Size, TimespecPtr, TimevalInOutPtr, UInt
 from noah.abi.poll import (
     POLLERR,
@@ -61,6 +62,8 @@ def _wait(task: Task, wanted: list[tuple[int, int]], deadline: int | None) -> li
             continue
         try:
             file = task.fds.get(fd)
+            if file.flags & O_PATH:
+                raise LinuxError(EBADF)
         except LinuxError:
             result[index] = POLLNVAL
             ready = True
