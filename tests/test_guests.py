@@ -53,6 +53,8 @@ STATIC: Final = {"proc_exec": ("static", "static-pie"), "mm_map": ("static",), "
 LIMITS: Final[dict[str, dict[str, str]]] = {
     "posix": {
         "ipc_mqueue-notification_by_another_process": "a signal of another process brings no siginfo here",
+        "sig_info-from_other_processes": "a signal of another process brings no siginfo here",
+        "sig_info-sigtimedwait": "a signal of another process brings no siginfo here",
         "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",
         "proc_others-of_another_program": "no portable call tells whether another process is stopped, or a zombie",
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
