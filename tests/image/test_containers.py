@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.image.rootfs import make_rootfs
 
+from noah.cli.main import COMMANDS, _dispatch
 from noah.host.select import make_host
 from noah.image.store import Store
 
@@ -167,7 +168,7 @@ def test_name_clash(cli: Noah) -> None:
 
 def test_life_in_the_background(cli: Noah) -> None:
     result = cli("run", "-d", "--name", "bg", "small", "sh", "-c", "echo begun; echo trouble >&2; sleep 60")
-    assert (result.returncode, len(result.stdout)) == (0, 13)
+    assert (result.returncode, len(result.stdout)) == (0, 65)
     assert names(cli) == ["bg"]
     deadline = time.monotonic() + 10
     while "trouble" not in cli("logs", "bg").stdout and time.monotonic() < deadline:
@@ -259,6 +260,126 @@ def test_export(cli: Noah, noah: str) -> None:
     assert members["bin/sh"].mode & 0o111
 
 
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert true()
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 137), (["-s", "TERM"], 5), (["--signal", "15"], 5)])
+def test_kill_and_wait(cli: Noah, options: list[str], status: int) -> None:
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    cli("run", "-d", "--name", "bg", "small", "sh", "-c", script)
+    wait_until(lambda: cli("logs", "bg").stdout)
+    assert cli("kill", *options, "bg").stdout == "bg\n"
+    assert cli("wait", "bg").stdout == f"{status}\n"
+    one_line(cli("kill", "bg"), 1, "is not running")
+
+
+def test_signals_that_are_none(cli: Noah) -> None:
+    for text in ("0", "65", "NONE", "_BLOCK", "RTMIN+x", ""):
+        assert cli("kill", f"--signal={text}", "bg").returncode == 125
+
+
+def test_wait_for_what_is_not_there(cli: Noah) -> None:
+    cli("run", "--name", "one", "small", "sh", "-c", "exit 3")
+    result = cli("wait", "none", "one")
+    assert (result.returncode, result.stdout) == (1, "3\n")
+    assert "no container is called none" in result.stderr
+
+
+def test_image_says_which_signal_stops_it(cli: Noah, data: Path) -> None:
+    store = Store(make_host(), data)
+    with store.work() as work:
+        make_rootfs(work / "rootfs")
+        store.add(work, {"config": {"StopSignal": "SIGUSR1", "Env": ["PATH=/bin"]}, "created": ""}, ["usr1"])
+    script = "trap 'exit 9' USR1; echo ready; while :; do sleep 0.05; done"
+    cli("run", "-d", "--name", "bg", "usr1", "sh", "-c", script)
+    wait_until(lambda: cli("logs", "bg").stdout)
+    assert cli("stop", "bg").returncode == 0
+    assert cli("wait", "bg").stdout == "9\n"
+
+
+def test_attach_and_the_end_of_the_log(cli: Noah) -> None:
+    script = "echo one; echo two; while [ ! -e /go ]; do sleep 0.05; done; echo three; exit 4"
+    cli("run", "-d", "--name", "bg", "small", "sh", "-c", script)
+    wait_until(lambda: cli("logs", "bg").stdout == "one\ntwo\n")
+    assert cli("logs", "-n", "1", "bg").stdout == "two\n"
+    assert cli("logs", "--tail=0", "bg").stdout == ""
+    assert cli("logs", "--tail", "9", "bg").stdout == "one\ntwo\n"
+    assert cli("exec", "-d", "bg", "sh", "-c", "sleep 0.5; echo > /go").returncode == 0
+    result = cli("attach", "bg")
+    assert (result.stdout, result.returncode) == ("three\n", 4)
+    one_line(cli("attach", "bg"), 1, "is not running")
+
+
+def test_rename_and_restart(cli: Noah) -> None:
+    cli("run", "--name", "one", "small", "sh", "-c", "echo x >> /count; cat /count")
+    cli("run", "--name", "two", "small")
+    one_line(cli("rename", "one", "two"), 1, "the name two is in use")
+    one_line(cli("rename", "one", "/x"), 1, "no name for a container")
+    assert cli("rename", "one", "three").returncode == 0
+    assert sorted(names(cli, "--all")) == ["three", "two"]
+    assert cli("restart", "three").stdout == "three\n"
+    assert cli("wait", "three").stdout == "0\n"
+    assert cli("logs", "three").stdout == "x\nx\n"
+
+
+def test_inspect(cli: Noah) -> None:
+    cli("run", "--name", "one", "-e", "A=b", "small", "sh", "-c", "exit 6")
+    result = cli("inspect", "one", "small", "none")
+    assert (result.returncode, result.stderr) == (1, "noah: no container or image is called none\n")
+    container, image = json.loads(result.stdout)
+    assert (container["Name"], container["State"]["ExitCode"], container["Config"]["Cmd"][0]) == ("one", 6, "sh")
+    assert "A=b" in container["Config"]["Env"]
+    assert container["Image"] == image["Id"]
+    assert image["RepoTags"] == ["small:latest"]
+    assert json.loads(cli("inspect", "--type", "image", "small").stdout) == [image]
+    one_line_json = cli("inspect", "--type", "container", "small")
+    assert (one_line_json.returncode, one_line_json.stdout) == (1, "[]\n")
+
+
+def test_tag_and_history(cli: Noah) -> None:
+    assert cli("tag", "small", "other:1").returncode == 0
+    assert cli("images", "-q", "other").stdout == cli("images", "-q", "small").stdout != ""
+    assert cli("rmi", "other:1").stdout == "Untagged: other:1\n"
+    assert cli("history", "small").stdout.startswith("CREATED")
+    one_line(cli("tag", "none", "x"), 1, "no image is called none")
+
+
+def test_working_directory_is_made(cli: Noah) -> None:
+    assert cli("run", "--rm", "-w", "/srv/a/b", "small", "sh", "-c", "pwd; ls -A /srv").stdout == "/srv/a/b\na\n"
+    one_line(cli("run", "--rm", "-w", "/etc/passwd/x", "small", "pwd"), 125, "directory /etc/passwd/x")
+
+
+def test_environment_from_files(cli: Noah, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_HOST", "h")
+    (tmp_path / "env").write_text("# comment\nA=1\n\nFROM_HOST\nNOT_THERE\nCOLOR=green\n")
+    script = "echo $A $FROM_HOST ${NOT_THERE-unset} $COLOR"
+    result = cli("run", "--rm", "--env-file", str(tmp_path / "env"), "-e", "A=2", "small", "sh", "-c", script)
+    assert result.stdout == "2 h unset green\n"
+    one_line(cli("run", "--env-file", str(tmp_path / "none"), "small"), 125, "no such file")
+
+
+def test_image_by_its_source(cli: Noah, tmp_path: Path) -> None:
+    root = make_rootfs(tmp_path / "root")
+    with tarfile.open(tmp_path / "root.tar", "w") as archive:
+        archive.add(root, ".")
+    result = cli("run", "--rm", f"rootfs:{tmp_path}/root.tar", "cat", "/etc/group")
+    assert result.stdout == "root:x:0:\nann:x:1000:\n", result.stderr
+    assert cli("rmi", "root").returncode == 0
+    one_line(cli("run", "--rm", "--pull=never", "docker://127.0.0.1:1/none"), 125, "no image is called")
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in sorted(COMMANDS):
+        assert _dispatch(command, ["--help"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"Usage: noah {command}")
+        assert all(len(line) <= 120 for line in shown.splitlines())
+
+
 def test_shell_of_the_last_container(cli: Noah) -> None:
     one_line(cli("shell"), 1, "no container yet")
     cli("run", "--name", "one", "small", "sh", "-c", "echo kept > /note")
@@ -285,7 +406,8 @@ def test_guest_users_own_files(cli: Noah) -> None:
     touch /f; chown 1000:50 /f; chmod 4750 /f; stat -c '%u:%g %a' /f
     mkdir -m 1777 /open; mkdir -m 700 /shut; cp /f /open/g; stat -c '%u:%g %a' /open/g
     """
-    assert cli("run", "--name", "one", "small", "sh", "-c", script).stdout == "1000:50 4750\n0:0 750\n"
+    result = cli("run", "--name", "one", "small", "sh", "-c", script)
+    assert (result.stdout, result.stderr) == ("1000:50 4750\n0:0 750\n", "")
     cli("commit", "one", "owned")
     script = """
     stat -c '%u:%g %a' /f; touch /open/mine; stat -c '%u:%g %a' /open/mine

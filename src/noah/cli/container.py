@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from noah.cli.main import FAILURE, complain, say
-from noah.cli.parse import Option, Parsed, UsageError, parse
+from noah.cli.parse import Option, Parsed, UsageError, parse, parse_all
 from noah.cli.run import HELP, STRACE, hooks, launch, settings
 from noah.cli.trouble import FAILED, told
 from noah.util.text import printable
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from noah.api import Options
     from noah.host.api import Host
     from noah.image.container import Container, Containers
-    from noah.image.store import Image
+    from noah.image.store import Image, Store
     from noah.image.supervise import Supervisor
     from noah.kernel.box import Box
 
 _START: Final = (HELP, Option("--attach", "-a"), Option("--interactive", "-i"))
+_RESTART: Final = (HELP, Option("--time", "-t", metavar="SECONDS"))
 _EXEC: Final = (
     HELP,
+    Option("--detach", "-d"),
     Option("--env", "-e", metavar="NAME=VALUE"),
     Option("--workdir", "-w", metavar="DIR"),
     Option("--user", "-u", metavar="USER[:GROUP]"),
@@ -49,10 +52,8 @@ def run_image(name: str, parsed: Parsed) -> int:
 
 
 def _run_image(name: str, parsed: Parsed, given: Options) -> int:
-    from noah.image.container import short
-
     host, containers = _open()
-    image = containers.store.find(name)
+    image = _image(containers.store, name, parsed)
     words = parsed.words[1:]
     if words[:1] == [b"--"]:
         words = words[1:]
@@ -64,7 +65,28 @@ def _run_image(name: str, parsed: Parsed, given: Options) -> int:
     remove = (lambda: containers.remove(container)) if parsed.has("--rm") else None
     if not parsed.has("--detach"):
         return supervisor.run(ended=remove)
-    return _detach(supervisor, container, short(container), remove)
+    return _detach(supervisor, container, container.id, remove)
+
+
+def _image(store: Store, name: str, parsed: Parsed) -> Image:
+    """The image of that name; what says where it comes from is pulled if it is not there (--pull)."""
+    from noah.cli.progress import Display
+    from noah.cli.pull import get, is_source, name_in_store
+    from noah.image.errors import NotFoundError
+
+    policy = printable(parsed.last("--pull", b"missing"))
+    if policy not in ("missing", "always", "never"):
+        raise UsageError(f"--pull '{policy}': choose one of missing, always, never")
+    if not is_source(name):
+        return store.find(name)
+    known = name_in_store(name)
+    if policy != "always" and known:
+        try:
+            return store.find(known)
+        except NotFoundError:
+            if policy == "never":
+                raise
+    return get(store, name, parsed.only("--arch"), Display())[0]
 
 
 def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: Options) -> dict[str, Any]:
@@ -75,6 +97,8 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
     if not arguments and not parsed.has("--entrypoint"):
         arguments = config.get("Cmd") or []
     environ = dict(each.partition("=")[::2] for each in config.get("Env") or [])
+    for path in parsed.all("--env-file"):
+        environ |= _env_file(_text(path))
     environ |= {_text(key): _text(value) for key, value in given.environ.items()}
     return {
         "image_name": name,
@@ -83,10 +107,28 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "cwd": _text(given.cwd or b"") or config.get("WorkingDir") or "/",
         "user": _text(given.user) or config.get("User") or "0",
         "volumes": [[_text(source), _text(target), read_only] for source, target, read_only in given.volumes],
+        "directories": list(config.get("Volumes") or ()),
+        "stop_signal": config.get("StopSignal") or "",
         "network": given.network,
         "engine": given.engine,
         "host": given.host,
     }
+
+
+def _env_file(path: str) -> dict[str, str]:
+    """NAME=VALUE a line, or NAME for the host's value; # begins a comment, as with docker(1)."""
+    from noah.host.console import environment
+
+    own = environment()
+    found = {}
+    for line in Path(path).read_text("utf-8", "surrogateescape").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if name and not name.startswith("#"):
+            if equals:
+                found[name] = value
+            elif _bytes(name) in own:
+                found[name] = _text(own[_bytes(name)])
+    return found
 
 
 def _text(data: bytes) -> str:
@@ -158,22 +200,61 @@ def _detach(supervisor: Supervisor, container: Container, said: str, remove: Cal
 
 @told
 def start(words: list[bytes]) -> int:
-    """`noah start CONTAINER`: run it again, in the background."""
-    parsed = parse(words, _START)
+    """`noah start CONTAINER...`: run them again, in the background."""
+    parsed = parse_all(words, _START)
     if parsed.has("--help"):
         from noah.cli import help
 
         return say(help.START)
-    if len(parsed.words) != 1:
-        raise UsageError("name one container")
+    attached = parsed.has("--attach") or parsed.has("--interactive")
+    if not parsed.words or (attached and len(parsed.words) > 1):
+        raise UsageError("name one container" if attached else "name a container")
     host, containers = _open()
-    container = containers.find(printable(parsed.words[0]))
-    supervisor = _supervisor(host, containers, container, None)
-    if parsed.has("--attach") or parsed.has("--interactive"):
-        return supervisor.run()
-    if containers.state(container).status == "running":
-        return say(f"{container.name}\n")
-    return _detach(supervisor, container, container.name)
+    if attached:
+        return _supervisor(host, containers, containers.find(printable(parsed.words[0])), None).run()
+    return _start_each(host, containers, parsed.words)
+
+
+@told
+def restart(words: list[bytes]) -> int:
+    """`noah restart CONTAINER...`: end those that run, and run them again in the background."""
+    parsed = parse_all(words, _RESTART)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.RESTART)
+    if not parsed.words:
+        raise UsageError("name a container")
+    from noah.cli.ps import grace, stop_signal
+    from noah.image.errors import ImageError
+    from noah.image.supervise import stop
+
+    seconds = grace(parsed)
+    host, containers = _open()
+    for word in parsed.words:
+        try:
+            container = containers.find(printable(word))
+        except ImageError:
+            continue  # it is told of below
+        stop(host, containers, container, seconds, stop_signal(container))
+    return _start_each(host, containers, parsed.words)
+
+
+def _start_each(host: Host, containers: Containers, words: list[bytes]) -> int:
+    from noah.image.errors import ImageError
+
+    status = 0
+    for word in words:
+        try:
+            container = containers.find(printable(word))
+            if containers.state(container).status == "running":
+                say(f"{printable(word)}\n")
+            else:
+                supervisor = _supervisor(host, containers, container, None)
+                status = _detach(supervisor, container, printable(word)) or status
+        except ImageError as error:
+            status = complain(str(error), FAILED)
+    return status
 
 
 @told
@@ -187,11 +268,16 @@ def execute(words: list[bytes]) -> int:
     if len(parsed.words) < 2:
         raise UsageError("name a container and a program")
     given = settings(parsed)
-    _, containers = _open()
+    host, containers = _open()
     container = containers.find(printable(parsed.words[0]))
     if containers.state(container).status != "running":
         return complain(f"container {container.name} is not running", FAILED)
     words = parsed.words[1:]
+    if parsed.has("--detach"):
+        from noah.image.supervise import leave
+
+        if not leave(host):
+            return 0
     return _join(containers, container, words[1:] if words[0] == b"--" else words, given)
 
 

@@ -15,13 +15,20 @@ Commands:
   report    list what programs asked for and Noah does not have
   doctor    check whether this machine can run programs, and how fast
 
-Images and containers:
+Images:
   pull      get an image: a root file system to run programs in
   images    list images                     rmi       remove images
+  tag       give one another name           history   how one was made
+  inspect   all that is known of images and containers
+
+Containers:
   ps        list containers                 rm        remove containers
-  start     run a container again           stop      end containers
+  start     run one again                   stop      let one end, or make it
+  restart   both                            kill      send one a signal
   exec      one more program in one         shell     a login shell in the last one
-  logs      what one has written            cp        copy files out of one or into one
+  logs      what one has written            attach    what one writes from now on
+  wait      until one has ended             rename    call one otherwise
+  cp        copy files out of one or into one
   export    its files as an archive         commit    its files as an image
 
 Options:
@@ -72,12 +79,17 @@ Options for containers:
   --name NAME             what to call it
   -d, --detach            in the background; prints the id
   --entrypoint PROGRAM    run this instead of what the image is made to run
+  --env-file FILE         set the environment variables of a file, NAME=VALUE a line
+  --pull missing|always|never
+                          whether to get an image that is named by its source, as docker://NAME (`noah pull`)
+  --arch amd64|arm64      the processor to get it for
 
 Examples:
   noah run -- cat /etc/os-release
   noah run --root ~/debian -v ~/src:/src -w /src -- make
   noah run -e LANG=C -u nobody -- id
   noah run --rm -it debian bash
+  noah run --rm docker://alpine cat /etc/os-release
   noah run --strace=calls.txt -- sh -c 'date | tr a-z A-Z'
 
 Environment:
@@ -194,12 +206,42 @@ Takes a name away from an image, and removes the image with its last name, unles
   -f, --force   also an image with several names, by its id
 """
 
+TAG: Final = """\
+Usage: noah tag IMAGE NAME[:TAG]
+
+Gives an image one more name.
+"""
+
+HISTORY: Final = """\
+Usage: noah history [--no-trunc] IMAGE
+
+Shows how an image was made, as far as whoever made it has noted that, the last step first.
+
+  --no-trunc   nothing is cut short
+"""
+
+INSPECT: Final = """\
+Usage: noah inspect [--type container|image] NAME...
+
+Prints what is known of containers and images as a list in JSON. Where both have a name, the container is meant.
+
+  --type container|image   look only there
+"""
+
 START: Final = """\
-Usage: noah start [OPTIONS] CONTAINER
+Usage: noah start [OPTIONS] CONTAINER...
 
-Runs a container again, with the program that it was made for, in the background.
+Runs containers again, with the programs that they were made for, in the background.
 
-  -a, -i, --attach, --interactive   in the foreground; the program's exit status is Noah's
+  -a, -i, --attach, --interactive   one in the foreground; the program's exit status is Noah's
+"""
+
+RESTART: Final = """\
+Usage: noah restart [-t SECONDS] CONTAINER...
+
+Ends containers as `noah stop` does, if they run, and runs them again in the background.
+
+  -t, --time SECONDS   how long to wait for the end (default: 10)
 """
 
 EXEC: Final = """\
@@ -207,6 +249,7 @@ Usage: noah exec [OPTIONS] CONTAINER [--] PROGRAM [ARGUMENTS...]
 
 Runs one more program in a container that is running. The program's exit status is Noah's.
 
+  -d, --detach            in the background, without input and output
   -e, --env NAME=VALUE    set an environment variable
   -w, --workdir DIR       the working directory, a path of the container
   -u, --user USER[:GROUP] become this user
@@ -232,11 +275,39 @@ Lists the containers that run.
 """
 
 STOP: Final = """\
-Usage: noah stop [-t SECONDS] CONTAINER...
+Usage: noah stop [OPTIONS] CONTAINER...
 
-Ends containers: their first programs get SIGTERM, and what is left after 10 seconds is killed.
+Ends containers: their first programs get SIGTERM, or what the image says, and what is left after a while is killed.
 
-  -t, --time SECONDS   how long to wait
+  -t, --time SECONDS    how long to wait (default: 10)
+  -s, --signal SIGNAL   the signal to begin with: a number or a name, such as INT
+"""
+
+KILL: Final = """\
+Usage: noah kill [-s SIGNAL] CONTAINER...
+
+Sends a signal to the first programs of containers. SIGKILL ends all programs of them.
+
+  -s, --signal SIGNAL   a number or a name, such as HUP (default: KILL)
+"""
+
+WAIT: Final = """\
+Usage: noah wait CONTAINER...
+
+Waits until containers have ended, and prints the exit status of each.
+"""
+
+RENAME: Final = """\
+Usage: noah rename CONTAINER NAME
+
+Calls a container otherwise.
+"""
+
+ATTACH: Final = """\
+Usage: noah attach CONTAINER
+
+Shows what a container in the background writes from now on, until it ends; its exit status is Noah's. Its input stays
+empty: to talk to a program, run it in the foreground or use `noah exec`.
 """
 
 RM: Final = """\
@@ -248,11 +319,12 @@ Removes containers and all that was changed in them.
 """
 
 LOGS: Final = """\
-Usage: noah logs [--follow] CONTAINER
+Usage: noah logs [OPTIONS] CONTAINER
 
 Shows what a container that was run in the background (-d) has written.
 
-  -f, --follow   go on until it ends
+  -f, --follow       go on until it ends
+  -n, --tail LINES   only so many of the last lines (default: all)
 """
 
 CP: Final = """\

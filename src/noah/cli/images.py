@@ -1,4 +1,4 @@
-"""`noah images` and `noah rmi`."""
+"""`noah images`, `noah rmi` and `noah tag`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from noah.cli.trouble import FAILED, told
 from noah.util.text import printable
 
 _IMAGES: Final = (HELP, Option("--quiet", "-q"), Option("--no-trunc"))
+_TAG: Final = (HELP,)
 _RMI: Final = (HELP, Option("--force", "-f"))
 
 
@@ -30,17 +31,46 @@ def images(words: list[bytes]) -> int:
 
     length = None if parsed.has("--no-trunc") else SHORT
     wanted = [printable(word) for word in parsed.words]
+    known = set(wanted)
     rows = []
     for image in open_store(make_host()).images():
         for name in image.names or ["<none>:<none>"]:
             repository, _, tag = name.rpartition(":")
-            if wanted and name not in wanted and repository not in wanted:
+            if wanted and not known & {repository, name, *short(name)}:
                 continue
+            if "@" in repository:  # sha256 is not a tag
+                repository, tag = repository.partition("@")[0], "<none>"
             created = ago(str(image.record.get("created", "")))
             rows.append([repository, tag, image.id[:length], created, size(int(image.record.get("size", 0)))])
     if parsed.has("--quiet"):
         return say("".join(f"{id}\n" for id in dict.fromkeys(row[2] for row in rows)))
     return say(table(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], rows))
+
+
+def short(name: str) -> list[str]:
+    """What else an image of docker's own registry goes by, with its tag and without."""
+    rest = name.removeprefix("docker.io/")
+    if rest == name:
+        return []
+    return [each for full in (rest, rest.removeprefix("library/")) for each in (full, full.rpartition(":")[0])]
+
+
+@told
+def tag(words: list[bytes]) -> int:
+    """`noah tag IMAGE NAME`: one more name."""
+    parsed = parse_all(words, _TAG)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.TAG)
+    if len(parsed.words) != 2:
+        raise UsageError("name an image, and what else to call it")
+    from noah.host.select import make_host
+    from noah.image.store import open_store
+
+    store = open_store(make_host())
+    store.tag(store.find(printable(parsed.words[0])).id, printable(parsed.words[1]))
+    return 0
 
 
 @told

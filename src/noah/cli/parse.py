@@ -43,6 +43,12 @@ class Parsed:
     def all(self, name: str) -> list[bytes]:
         return self.values.get(name, [])
 
+    def only(self, *names: str) -> Parsed:
+        """Of these options alone, and no words."""
+        result = Parsed([])
+        result.values = {name: self.values[name] for name in names if name in self.values}
+        return result
+
     def _add(self, option: Option, value: bytes) -> None:
         self.values.setdefault(option.names[0], []).append(value)
 

@@ -65,6 +65,15 @@ def is_source(text: str) -> bool:
     return text.startswith((_DOCKER, *_FILES))
 
 
+def name_in_store(source: str) -> str:
+    """What an image from there is called; "" if that is not known before it is looked at."""
+    if not source.startswith(_DOCKER):
+        return ""
+    from noah.image.oci.reference import parse
+
+    return parse(source.removeprefix(_DOCKER)).name
+
+
 def _check(source: str, parsed: Parsed) -> None:
     """UsageError for what is no source, or has options that it does not know."""
     is_debian = source.partition(":")[0] == "debian"

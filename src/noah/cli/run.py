@@ -31,6 +31,9 @@ _CONTAINER: Final = (
     Option("--name", metavar="NAME"),
     Option("--detach", "-d"),
     Option("--entrypoint", metavar="PROGRAM"),
+    Option("--env-file", metavar="FILE"),
+    Option("--pull", metavar="missing|always|never"),
+    Option("--arch", metavar="amd64|arm64"),
 )
 STRACE: Final = Option("--strace", metavar="FILE", optional=True)
 _RUN: Final = (*COMMON, *_CONTAINER, STRACE)
@@ -55,11 +58,14 @@ def image_of(parsed: Parsed) -> str:
     """The image that `noah run` shall run; "" if it is a program: behind `--`, with --root, or a word that is none."""
     if parsed.ended or parsed.has("--root") or not parsed.words or parsed.words[0][:1] in (b"/", b"."):
         return ""
+    from noah.cli.pull import is_source
     from noah.host.select import make_host
     from noah.image.errors import ImageError, NotFoundError
     from noah.image.store import open_store
 
     name = printable(parsed.words[0])
+    if is_source(name):
+        return name
     try:
         open_store(make_host()).find(name)
     except NotFoundError:

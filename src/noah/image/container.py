@@ -13,6 +13,7 @@ A state that no process stands for is that of a container that was killed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from noah.abi.errno import EAGAIN, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
 from noah.fs.clone import Cloner
 from noah.fs.cow import CowFiles
-from noah.image.errors import ImageError, NotFoundError
+from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.inside import Inside
 from noah.image.owners import host_of, table_of
 from noah.image.store import SHORT, full_name, now, size_of
@@ -49,6 +50,7 @@ _LAST: Final = (
     "mole",
     "owl",
 )
+_NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
 _HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
 
 
@@ -94,29 +96,42 @@ class Containers:
         """A new one, which does not run yet. ImageError for a name that is taken."""
         id = self.store.host.rng.getrandom(32).hex()
         with self.store.work() as work:
-            self._copy(image, work)
+            self._copy(image, work, [record["cwd"], *record.get("directories", ())])
             with self.store.lock():  # nobody removes the image meanwhile, nobody takes the name
                 self.store.find(image.id)
                 taken = {container.name for container in self.all()}
-                if name in taken:
-                    raise ImageError(f"the name {name} is in use by another container; 'noah rm {name}' removes that")
+                if name:
+                    self._check_name(name, taken)
                 record = record | {"name": name or self._invent(taken), "image": image.id, "created": now()}
                 (work / "container.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
                 work.rename(self._directory / id)
         return Container(id, record, self._directory / id)
 
-    def _copy(self, image: Image, work: Path) -> None:
-        """Give a container the image's files; it gets them when it asks for them."""
+    def _copy(self, image: Image, work: Path, directories: list[str]) -> None:
+        """Give a container the image's files; it gets them when it asks for them. directories: are made."""
         host = self.store.host
         owners = table_of(host, image.directory)
         if owners:
             (work / "owners").touch()
         self.store.list_inodes(image)
-        CowFiles(host, bytes(image.directory), bytes(work), owners=bool(owners)).begin()
+        files = CowFiles(host, bytes(image.directory), bytes(work), owners=bool(owners))
+        files.begin()
+        inside = Inside(files.host_with(), bytes(work / "rootfs"))
+        for path in directories:
+            try:
+                inside.make_directories(path.encode("utf-8", "surrogateescape"))
+            except LinuxError as error:
+                raise ImageError(f"directory {path}: {describe(error)}") from None
 
     def host(self, container: Container) -> Host:
         """The host, its files as they are seen in a container."""
         return host_of(self.store.host, container.directory, self.store.image_directory(container.record["image"]))
+
+    def _check_name(self, name: str, taken: set[str]) -> None:
+        if not _NAME.fullmatch(name):
+            raise ImageError(f"'{name}' is no name for a container: letters, digits, and behind the first also _ . -")
+        if name in taken:
+            raise ImageError(f"the name {name} is in use by another container; 'noah rm {name}' removes that")
 
     def _invent(self, taken: set[str]) -> str:
         while True:
@@ -192,6 +207,18 @@ class Containers:
                 raise ImageError(f"container {container.name} is running: stop it first ('noah stop'), or say --force")
             with self.store.work() as work:
                 container.directory.rename(work / "container")
+
+    def rename(self, container: Container, name: str) -> None:
+        """Call it otherwise. ImageError for a name that is taken."""
+        with self.store.lock():
+            self._check_name(name, {other.name for other in self.all()})
+            record = container.record | {"name": name}
+            self.store.write(container.directory / "container.json", json.dumps(record, indent=1) + "\n")
+
+    def tidy(self, container: Container) -> None:
+        """Before it runs: remove what those that were killed have left."""
+        for path in (container.directory / "copies").iterdir():
+            path.unlink(missing_ok=True)
 
     def commit(self, container: Container, name: str) -> Image:
         """An image of the files as they are now, to be run as the container was. ImageError."""

@@ -87,6 +87,16 @@ class Inside:
             self.files.close_quietly(fd)
         return found
 
+    def make_directories(self, path: bytes) -> None:
+        """A directory and all on the way to it, as far as they are not there. LinuxError."""
+        at = b""
+        for name in path.split(b"/"):
+            if name not in (b"", b"."):
+                at += b"/" + name
+                directory, last = self.follow(at)
+                if self._stat(directory, last) is None:
+                    self.files.mkdirat(directory.handle.number, last, 0o755)
+
     def write(self, path: bytes, content: bytes, mode: int = 0o644) -> None:
         """Make or replace the content of a file. LinuxError."""
         directory, name = self.locate(path)

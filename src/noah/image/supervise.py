@@ -52,6 +52,7 @@ class Supervisor:
         with self._containers.lock(self._container) as free:
             if not free:
                 raise ImageError(f"container {self._container.name} is running already")
+            self._containers.tidy(self._container)
             self._supervise()
         if ended is not None:
             ended()
@@ -176,9 +177,43 @@ def stop(host: Host, containers: Containers, container: Container, timeout_s: in
         host.poller.poll([], _PAUSE_NS, signals=False)
 
 
-def follow(host: Host, containers: Containers, container: Container, write: Callable[[bytes], None]) -> None:
+def leave(host: Host) -> bool:
+    """Go on in a child process without input and output, which gets True here; False in the parent."""
+    null = host.files.openat(AT_FDCWD, b"/dev/null", O_RDWR)
+    try:
+        if host.procs.fork():
+            return False
+        host.procs.setsid()
+        redirect(null)
+        return True
+    finally:
+        host.files.close(null)
+
+
+def send(host: Host, containers: Containers, container: Container, signo: int) -> None:
+    """A signal to the first program; SIGKILL ends all of them. ImageError if it does not run."""
+    state = containers.state(container)
+    if state.status != "running":
+        raise ImageError(f"container {container.name} is not running")
+    if signo == SIGKILL:
+        stop(host, containers, container, 0, SIGKILL)
+    else:
+        _kill(host, state.pid, signo)
+
+
+def wait(host: Host, containers: Containers, container: Container) -> int:
+    """Until it has ended: its exit status."""
+    while (state := containers.state(container)).status == "running":
+        host.poller.poll([], _PAUSE_NS, signals=False)
+    return state.exit_code
+
+
+def follow(
+    host: Host, containers: Containers, container: Container, write: Callable[[bytes], None], offset: int = 0
+) -> None:
     """Hand over what a container writes until it ends."""
     with container.log.open("rb") as log:
+        log.seek(offset)
         while True:
             running = containers.state(container).status == "running"
             while data := log.read(1 << 16):

@@ -1,0 +1,141 @@
+"""`noah inspect` and `noah history`: what is known of images and containers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from noah.cli.images import ago
+from noah.cli.main import complain, say
+from noah.cli.parse import Option, UsageError, parse_all
+from noah.cli.run import HELP
+from noah.cli.table import table
+from noah.cli.trouble import FAILED, told
+from noah.util.text import printable
+
+if TYPE_CHECKING:
+    from noah.image.container import Container, Containers
+    from noah.image.store import Image
+
+_INSPECT: Final = (HELP, Option("--type", metavar="container|image"))
+_HISTORY: Final = (HELP, Option("--no-trunc"))
+_WIDTH: Final = 60
+
+
+@told
+def inspect(words: list[bytes]) -> int:
+    """`noah inspect NAME...`: containers and images as JSON."""
+    parsed = parse_all(words, _INSPECT)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.INSPECT)
+    kind = printable(parsed.last("--type"))
+    if kind not in ("", "container", "image"):
+        raise UsageError(f"--type '{kind}': choose one of container, image")
+    if not parsed.words:
+        raise UsageError("name a container or an image")
+    from noah.host.select import make_host
+    from noah.image.container import Containers
+    from noah.image.store import open_store
+
+    containers = Containers(open_store(make_host()))
+    found = []
+    status = 0
+    for word in parsed.words:
+        shown = _find(containers, printable(word), kind)
+        if shown is None:
+            status = complain(f"no {kind or 'container or image'} is called {printable(word)}", FAILED)
+        else:
+            found.append(shown)
+    say(json.dumps(found, indent=4, ensure_ascii=False) + "\n")
+    return status
+
+
+def _find(containers: Containers, name: str, kind: str) -> dict[str, Any] | None:
+    from noah.image.errors import NotFoundError
+
+    if kind != "image":
+        try:
+            return _container(containers, containers.find(name))
+        except NotFoundError:
+            pass
+    if kind != "container":
+        try:
+            return _image(containers.store.find(name))
+        except NotFoundError:
+            pass
+    return None
+
+
+def _container(containers: Containers, container: Container) -> dict[str, Any]:
+    """With the keys that docker(1) has."""
+    record, state = container.record, containers.state(container)
+    return {
+        "Id": container.id,
+        "Name": container.name,
+        "Created": record["created"],
+        "Image": f"sha256:{record['image']}",
+        "State": {
+            "Status": state.status,
+            "Running": state.status == "running",
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Since": state.since,
+        },
+        "Config": {
+            "Image": record["image_name"],
+            "Cmd": record["command"],
+            "Env": [f"{key}={value}" for key, value in record["environ"].items()],
+            "WorkingDir": record["cwd"],
+            "User": record["user"],
+            "StopSignal": record.get("stop_signal", ""),
+        },
+        "Mounts": [
+            {"Type": "bind", "Source": source, "Destination": target, "RW": not read_only}
+            for source, target, read_only in record["volumes"]
+        ],
+        "NetworkMode": record.get("network", "host"),
+        "LogPath": str(container.log),
+    }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    record = image.record
+    return {
+        "Id": f"sha256:{image.id}",
+        "RepoTags": image.names,
+        "Created": record.get("created", ""),
+        "Architecture": record.get("architecture", ""),
+        "Os": record.get("os", "linux"),
+        "Size": record.get("size", 0),
+        "Config": record.get("config") or {},
+        "Layers": record.get("layers", []),
+        "Origin": record.get("origin", {}),
+    }
+
+
+@told
+def history(words: list[bytes]) -> int:
+    """`noah history IMAGE`: how an image was made, as far as it says so."""
+    parsed = parse_all(words, _HISTORY)
+    if parsed.has("--help"):
+        from noah.cli import help
+
+        return say(help.HISTORY)
+    if len(parsed.words) != 1:
+        raise UsageError("name one image")
+    from noah.host.select import make_host
+    from noah.image.store import open_store
+
+    image = open_store(make_host()).find(printable(parsed.words[0]))
+    rows = []
+    for step in reversed(image.record.get("history") or [{"created": image.record.get("created", "")}]):
+        if not isinstance(step, dict):
+            continue
+        made_by = " ".join(printable(str(step.get("created_by", "")).encode()).split())
+        if len(made_by) > _WIDTH and not parsed.has("--no-trunc"):
+            made_by = made_by[: _WIDTH - 1] + "…"
+        comment = printable(str(step.get("comment", "")).encode())
+        rows.append([ago(str(step.get("created", ""))), made_by, comment])
+    return say(table(["CREATED", "CREATED BY", "COMMENT"], rows))
