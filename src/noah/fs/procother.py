@@ -31,7 +31,7 @@ _STATES: Final = {
     b"I": "I (idle)",
 }
 # Fields of stat by position behind the name (proc_pid_stat(5), where the state is number 3)
-_PPID, _FLAGS, _THREADS, _VSIZE, _RSS = 1, 6, 17, 20, 21
+_PPID, _FLAGS, _THREADS, _STARTED, _VSIZE, _RSS = 1, 6, 17, 19, 20, 21
 _ADDRESSES: Final = (23, 24, 25, 26, 27, 42, 43, 44, 45, 46, 47, 48)  # startcode to eip, start_data to env_end
 _SIGNALS: Final = (28, 29, 30, 31)
 _FIELDS: Final = 50
@@ -176,6 +176,7 @@ class OtherFiles:
             except LinuxError:
                 raise LinuxError(ENOENT) from None
             fields = [b"S", *(b"%d" % number for number in numbers), *(b"0",) * (_FIELDS - 6)]
+            fields[_STARTED] = b"%d" % self._now().started
         return fields
 
     def _is_zombie(self) -> bool:
@@ -195,7 +196,21 @@ class OtherFiles:
         parent = int(fields[_PPID])
         return parent if self._process.box.contains(parent) else 0
 
+    def _answer(self, name: bytes) -> bytes | None:
+        """What the process says where the host tells nothing; None where it does, and if the process is silent."""
+        if self._host.exists:
+            return None
+        try:
+            return self._ask(name)
+        except LinuxError as error:
+            if error.errno == ESRCH:
+                raise
+            return None
+
     def _stat(self) -> bytes:
+        answer = self._answer(b"stat")
+        if answer is not None:
+            return answer
         shown, fields = self._now(), self._fields()
         fields[_PPID] = b"%d" % self._parent(fields)
         fields[_FLAGS] = b"%d" % PF_RANDOMIZE
@@ -209,6 +224,9 @@ class OtherFiles:
         return b"%d (%s) %s\n" % (self._tid or self._pid, self._comm(), b" ".join(fields))
 
     def _statm(self) -> bytes:
+        answer = self._answer(b"statm")
+        if answer is not None:
+            return answer
         pages = self._now().pages
         resident = self._resident(pages)
         return b"%d %d 0 0 0 %d 0\n" % (pages, resident, pages)

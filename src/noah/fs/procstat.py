@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from noah.abi.errno import LinuxError
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_RSS, RLIMIT_SIGPENDING, RUSAGE_CHILDREN, RUSAGE_SELF
 from noah.abi.sched import SCHED_RESET_ON_FORK
 from noah.abi.signal import SIG_IGN
+from noah.fs.hostproc import OwnStat
 from noah.fs.procmaps import PAGE, Memory
 from noah.fs.procview import WAITING
+from noah.fs.tty import TtyFile
 
 if TYPE_CHECKING:
     from noah.fs.hostproc import HostProc
@@ -55,7 +58,7 @@ class Status:
         process, task = self._process, self._task
         procs = process.host.procs
         memory = Memory(process.space)
-        fields = self._host.own_stat(task.tid if self._thread else 0)
+        fields = self._host.own_stat(task.tid if self._thread else 0) if self._host.exists else self._own_stat()
         times = procs.times() if fields.times is None or not self._thread else fields.times
         usage, children = procs.getrusage(RUSAGE_SELF), procs.getrusage(RUSAGE_CHILDREN)
         ignored, caught = self._masks()
@@ -73,6 +76,20 @@ class Status:
         ]
         text = b" ".join(b"%d" % value for value in values)
         return b"%d (%s) %s %s\n" % (task.tid, self._comm(), self._state().encode(), text)
+
+    def _own_stat(self) -> OwnStat:
+        """What the process knows itself of what a Linux host would tell."""
+        process = self._process
+        shown = process.box.shown(process.pid)
+        started = shown.started if shown is not None else 0
+        ttys, session = process.host.ttys, process.host.procs.getsid(0)
+        for terminal in [file for _, file in process.fds.items() if isinstance(file, TtyFile)]:
+            try:
+                if ttys.tcgetsid(terminal.fd) == session:
+                    return OwnStat(terminal.stat().rdev, ttys.tcgetpgrp(terminal.fd), started)
+            except LinuxError:
+                continue  # not its own
+        return OwnStat(start_time=started)
 
     def status(self) -> bytes:
         process, task = self._process, self._task

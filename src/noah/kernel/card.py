@@ -7,7 +7,7 @@ that its id leads to that no living process has. If all are taken, one of those 
     words   0  process id   1  changes (odd while somebody writes)   2  parent   3  pages mapped   4  umask
             5  threads      6..13  real, effective, saved and file system user and group ids
             14 whether somebody has knocked (noah.kernel.asking)   15  pages of Noah's own that the host counts as well
-            16 dumpable (prctl(2))
+            16 dumpable (prctl(2))   17 when it was made: 1/100 s of CLOCK_MONOTONIC
     80      comm, exe, cwd, root, cmdline, each behind its length (16 bits)
     3072    for each of the first 256 descriptors: the host's number + 1, or 0
 """
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from noah.abi.time import CLOCK_MONOTONIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +30,12 @@ _SIZE: Final = 4096
 _WORDS: Final = _SIZE // 4
 CARDS_SIZE: Final = _CARDS * _SIZE
 _PID, _CHANGES, _PARENT, _PAGES, _UMASK, _THREADS, _IDS = range(7)
-_KNOCKED, _OWN_PAGES, _DUMPABLE = 14, 15, 16
+_KNOCKED, _OWN_PAGES, _DUMPABLE, _STARTED = 14, 15, 16, 17
 _STRINGS: Final = 80
 _FDS: Final = 3072
 _LENGTH: Final = struct.Struct("<H")
 _ATTEMPTS: Final = 100
+_TICK_NS: Final = 10_000_000
 
 
 class Shown(NamedTuple):
@@ -45,6 +48,7 @@ class Shown(NamedTuple):
     ids: tuple[int, ...]
     own_pages: int
     dumpable: bool
+    started: int
     comm: bytes
     exe: bytes
     cwd: bytes
@@ -76,6 +80,7 @@ class Cards:
             words[own : own + _WORDS] = words[before : before + _WORDS]
         words[own + _PID], words[own + _PARENT], words[own + _THREADS] = pid, parent, 1
         words[own + _KNOCKED] = 0
+        words[own + _STARTED] = process.host.clock.clock_gettime(CLOCK_MONOTONIC) // _TICK_NS
         process.fds.show(words[own + _FDS // 4 : own + _WORDS], current=before is not None)
         process.space.vmas.show(words[own + _PAGES : own + _PAGES + 1])
 
@@ -148,7 +153,7 @@ class Cards:
 
 
 def _parse(card: bytes) -> Shown:
-    words = struct.unpack_from("<17I", card)
+    words = struct.unpack_from("<18I", card)
     strings = []
     at = _STRINGS
     for _ in range(5):
@@ -160,4 +165,4 @@ def _parse(card: bytes) -> Shown:
     numbers = struct.iter_unpack("<I", card[_FDS:])
     fds = {fd: number - 1 for fd, (number,) in enumerate(numbers) if number}
     head = words[_PARENT], words[_PAGES], words[_UMASK], words[_THREADS], words[_IDS : _IDS + 8]
-    return Shown(*head, words[_OWN_PAGES], words[_DUMPABLE] != 0, comm, exe, cwd, root, cmdline, fds)
+    return Shown(*head, words[_OWN_PAGES], words[_DUMPABLE] != 0, words[_STARTED], comm, exe, cwd, root, cmdline, fds)
