@@ -10,7 +10,7 @@ from noah.abi.errno import EACCES, ENOENT, EPERM, ESRCH, LinuxError
 from noah.fs.adopt import tree_of
 from noah.fs.procmaps import PAGE
 from noah.fs.procself import SelfFiles
-from noah.fs.procstat import PF_RANDOMIZE, shown_name
+from noah.fs.procstat import PF_RANDOMIZE, Facts, Sizes, make_status
 from noah.fs.virtual import DirNode, FdNode, Node
 from noah.vfs.namespace import Walk
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from noah.vfs.handle import Handle
     from noah.vfs.place import Place
 
-_KIB: Final = PAGE >> 10
 _STATES: Final = {
     b"R": "R (running)",
     b"S": "S (sleeping)",
@@ -232,44 +231,30 @@ class OtherFiles:
         return b"%d %d 0 0 0 %d 0\n" % (pages, resident, pages)
 
     def _status(self) -> bytes:
-        """What the process itself says; what is known of it if it does not answer (stopped, a zombie)."""
+        """From the card: processes are listed often. A thread is asked."""
+        if self._tid not in (0, self._pid):
+            return self._ask(b"status")
         fields = self._fields()
-        state = _STATES.get(fields[0], "S (sleeping)")
-        if fields[0] not in (b"T", b"Z"):
-            try:
-                lines = self._ask(b"status").split(b"\n")
-                if self._host.exists:
-                    lines[2] = b"State:\t" + state.encode()
-                return b"\n".join(lines)
-            except LinuxError as error:
-                if error.errno == ESRCH:
-                    raise
         shown = self._now()
-        procs = self._process.host.procs
-        lines_known: list[tuple[str, object]] = [
-            ("Name", shown_name(self._comm())),
-            ("Umask", f"{shown.umask:04o}"),
-            ("State", state),
-            ("Tgid", self._pid),
-            ("Ngid", 0),
-            ("Pid", self._tid or self._pid),
-            ("PPid", self._parent(fields)),
-            ("TracerPid", 0),
-            ("Uid", "\t".join(map(str, shown.ids[:4]))),
-            ("Gid", "\t".join(map(str, shown.ids[4:]))),
-            ("FDSize", max(64, -(-(max(shown.fds, default=0) + 1) // 64) * 64)),
-            ("Groups", " "),
-            ("NStgid", self._pid),
-            ("NSpid", self._tid or self._pid),
-            ("NSpgid", procs.getpgid(self._pid)),
-            ("NSsid", procs.getsid(self._pid)),
-        ]
-        if fields[0] != b"Z":
-            resident = self._resident(shown.pages) * _KIB
-            size = shown.pages * _KIB
-            sizes = {"VmPeak": size, "VmSize": size, "VmLck": 0, "VmPin": 0, "VmHWM": resident, "VmRSS": resident}
-            lines_known += [(name, f"{value:8} kB") for name, value in {**sizes, "VmSwap": 0}.items()]
-        lines_known.append(("Threads", shown.threads))
-        names = ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-        lines_known += [(name, f"{0:016x}") for name in names]
-        return "".join(f"{name}:\t{value}\n" for name, value in lines_known).encode("latin-1")
+        facts = Facts(
+            comm=shown.comm,
+            umask=shown.umask,
+            state=_STATES.get(fields[0], "S (sleeping)"),
+            pid=self._pid,
+            tid=self._tid or self._pid,
+            parent=self._parent(fields),
+            ids=shown.ids,
+            fds=list(shown.fds),
+            groups=shown.groups,
+            sizes=Sizes(shown.pages, self._resident(shown.pages)) if fields[0] != b"Z" else None,
+            threads=shown.threads,
+            pending=(0, 0),
+            masks=shown.masks,
+            no_new_privs=shown.no_new_privs,
+            switches=self._switches(),
+        )
+        return make_status(self._process, facts)
+
+    def _switches(self) -> tuple[int, int]:
+        words = (self._host.read(b"%d/status" % self._pid) or b"").split()[-3:]
+        return (int(words[0]), int(words[2])) if len(words) == 3 and words[0].isdigit() else (0, 0)

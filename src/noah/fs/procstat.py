@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noah.abi.errno import LinuxError
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_RSS, RLIMIT_SIGPENDING, RUSAGE_CHILDREN, RUSAGE_SELF
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PF_RANDOMIZE: Final = 0x400000
 _KIB: Final = PAGE >> 10
+_MASKS: Final = ("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _LOW: Final = 0x7FFFFFFF  # signals in stat: the first 31, as on 32-bit machines
 
 
@@ -93,86 +94,130 @@ class Status:
 
     def status(self) -> bytes:
         process, task = self._process, self._task
-        procs = process.host.procs
         creds = process.creds
         memory = Memory(process.space)
-        ignored, caught = self._masks()
-        usage = procs.getrusage(RUSAGE_SELF)
-        cpus = procs.sched_getaffinity(0)
-        anonymous = memory.resident - memory.files
-        lines = [
-            ("Name", shown_name(self._comm())),
-            ("Umask", f"{process.fs.umask:04o}"),
-            ("State", {"R": "R (running)", "S": "S (sleeping)"}[self._state()]),
-            ("Tgid", process.pid),
-            ("Ngid", 0),
-            ("Pid", task.tid),
-            ("PPid", process.parent_pid),
-            ("TracerPid", 0),
-            ("Uid", f"{creds.uid}\t{creds.euid}\t{creds.suid}\t{creds.fsuid}"),
-            ("Gid", f"{creds.gid}\t{creds.egid}\t{creds.sgid}\t{creds.fsgid}"),
-            ("FDSize", max(64, -(-(max((fd for fd, _ in process.fds.items()), default=0) + 1) // 64) * 64)),
-            ("Groups", " ".join(map(str, creds.groups)) + " "),
-            ("NStgid", process.pid),
-            ("NSpid", task.tid),
-            ("NSpgid", procs.getpgid(0)),
-            ("NSsid", procs.getsid(0)),
-            *self._sizes(memory, anonymous),
-            ("CoreDumping", 0),
-            ("THP_enabled", 1),
-            ("untag_mask", "0xffffffffffffffff"),
-            ("Threads", len(process.tasks)),
-            ("SigQ", f"0/{process.rlimits.get(RLIMIT_SIGPENDING, (0, 0))[0]}"),
-            ("SigPnd", f"{task.sigpending.mask:016x}"),
-            ("ShdPnd", f"{process.signals.shared.mask:016x}"),
-            ("SigBlk", f"{task.sigmask:016x}"),
-            ("SigIgn", f"{ignored:016x}"),
-            ("SigCgt", f"{caught:016x}"),
-            ("CapInh", f"{creds.inheritable:016x}"),
-            ("CapPrm", f"{creds.permitted:016x}"),
-            ("CapEff", f"{creds.effective:016x}"),
-            ("CapBnd", f"{creds.bounding:016x}"),
-            ("CapAmb", f"{creds.ambient:016x}"),
-            ("NoNewPrivs", int(process.no_new_privs)),
-            ("Seccomp", 0),
-            ("Seccomp_filters", 0),
-            ("Speculation_Store_Bypass", "vulnerable"),
-            ("SpeculationIndirectBranch", "conditional enabled"),
-            ("Cpus_allowed", f"{sum(1 << cpu for cpu in cpus):x}"),
-            ("Cpus_allowed_list", ranges(cpus)),
-            ("Mems_allowed", "1"),
-            ("Mems_allowed_list", "0"),
-            ("voluntary_ctxt_switches", usage.nvcsw),
-            ("nonvoluntary_ctxt_switches", usage.nivcsw),
-        ]
-        return "".join(f"{name}:\t{value}\n" for name, value in lines).encode("latin-1")
-
-    def _sizes(self, memory: Memory, anonymous: int) -> list[tuple[str, str]]:
-        stack = sum(vma.end - vma.start for vma in self._process.space.vmas if vma.name == b"[stack]") // PAGE
-        pages = {
-            "VmPeak": memory.total,
-            "VmSize": memory.total,
-            "VmLck": self._process.space.locked // PAGE,
-            "VmPin": 0,
-            "VmHWM": memory.resident,
-            "VmRSS": memory.resident,
-            "RssAnon": anonymous,
-            "RssFile": memory.files,
-            "RssShmem": 0,
-            "VmData": max(0, memory.data - stack),
-            "VmStk": stack,
-            "VmExe": memory.code,
-            "VmLib": 0,
-            "VmPTE": 0,
-            "VmSwap": 0,
-            "HugetlbPages": 0,
-        }
-        return [(name, f"{count * _KIB:8} kB") for name, count in pages.items()]
+        usage = process.host.procs.getrusage(RUSAGE_SELF)
+        stack = sum(vma.end - vma.start for vma in process.space.vmas if vma.name == b"[stack]") // PAGE
+        sizes = Sizes(memory.total, memory.resident, memory.files, memory.data - stack, stack, memory.code)
+        facts = Facts(
+            comm=self._comm(),
+            umask=process.fs.umask,
+            state={"R": "R (running)", "S": "S (sleeping)"}[self._state()],
+            pid=process.pid,
+            tid=task.tid,
+            parent=process.parent_pid,
+            ids=(creds.uid, creds.euid, creds.suid, creds.fsuid, creds.gid, creds.egid, creds.sgid, creds.fsgid),
+            fds=[fd for fd, _ in process.fds.items()],
+            groups=creds.groups,
+            sizes=sizes._replace(locked=process.space.locked // PAGE),
+            threads=len(process.tasks),
+            pending=(task.sigpending.mask, process.signals.shared.mask),
+            masks=(
+                *(task.sigmask, *self._masks()),
+                *(creds.inheritable, creds.permitted, creds.effective, creds.bounding, creds.ambient),
+            ),
+            no_new_privs=process.no_new_privs,
+            switches=(usage.nvcsw, usage.nivcsw),
+        )
+        return make_status(process, facts)
 
 
-def shown_name(comm: bytes) -> str:
-    """As status writes it (proc_task_name())."""
-    return comm.decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")
+class Sizes(NamedTuple):
+    """Pages of memory."""
+
+    total: int
+    resident: int
+    files: int = 0
+    data: int = 0
+    stack: int = 0
+    code: int = 0
+    locked: int = 0
+
+
+class Facts(NamedTuple):
+    """What status tells of a process or a thread."""
+
+    comm: bytes
+    umask: int
+    state: str
+    pid: int
+    tid: int
+    parent: int
+    ids: tuple[int, ...]
+    fds: Sequence[int]
+    groups: tuple[int, ...]
+    sizes: Sizes | None  # None: it has no memory any more
+    threads: int
+    pending: tuple[int, int]
+    masks: tuple[int, ...]  # signals blocked, ignored, caught; capabilities inheritable, permitted, effective, ...
+    no_new_privs: bool
+    switches: tuple[int, int]
+
+
+def make_status(process: ProcessView, facts: Facts) -> bytes:
+    """The content of status; `process` is the calling one."""
+    procs = process.host.procs
+    cpus = procs.sched_getaffinity(facts.pid)
+    limit = process.rlimits.get(RLIMIT_SIGPENDING, (0, 0))[0]
+    lines: list[tuple[str, object]] = [
+        # proc_task_name()
+        ("Name", facts.comm.decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")),
+        ("Umask", f"{facts.umask:04o}"),
+        ("State", facts.state),
+        ("Tgid", facts.pid),
+        ("Ngid", 0),
+        ("Pid", facts.tid),
+        ("PPid", facts.parent),
+        ("TracerPid", 0),
+        ("Uid", "\t".join(map(str, facts.ids[:4]))),
+        ("Gid", "\t".join(map(str, facts.ids[4:]))),
+        ("FDSize", max(64, -(-(max(facts.fds, default=0) + 1) // 64) * 64)),
+        ("Groups", " ".join(map(str, facts.groups)) + " "),
+        ("NStgid", facts.pid),
+        ("NSpid", facts.tid),
+        ("NSpgid", procs.getpgid(facts.pid)),
+        ("NSsid", procs.getsid(facts.pid)),
+        *(_size_lines(facts.sizes) if facts.sizes is not None else ()),
+        ("Threads", facts.threads),
+        ("SigQ", f"0/{limit}"),
+        *zip(("SigPnd", "ShdPnd"), (f"{mask:016x}" for mask in facts.pending), strict=True),
+        *zip(_MASKS, (f"{mask:016x}" for mask in facts.masks), strict=True),
+        ("NoNewPrivs", int(facts.no_new_privs)),
+        ("Seccomp", 0),
+        ("Seccomp_filters", 0),
+        ("Speculation_Store_Bypass", "vulnerable"),
+        ("SpeculationIndirectBranch", "conditional enabled"),
+        ("Cpus_allowed", f"{sum(1 << cpu for cpu in cpus):x}"),
+        ("Cpus_allowed_list", ranges(cpus)),
+        ("Mems_allowed", "1"),
+        ("Mems_allowed_list", "0"),
+        ("voluntary_ctxt_switches", facts.switches[0]),
+        ("nonvoluntary_ctxt_switches", facts.switches[1]),
+    ]
+    return "".join(f"{name}:\t{value}\n" for name, value in lines).encode("latin-1")
+
+
+def _size_lines(sizes: Sizes) -> list[tuple[str, object]]:
+    pages = {
+        "VmPeak": sizes.total,
+        "VmSize": sizes.total,
+        "VmLck": sizes.locked,
+        "VmPin": 0,
+        "VmHWM": sizes.resident,
+        "VmRSS": sizes.resident,
+        "RssAnon": sizes.resident - sizes.files,
+        "RssFile": sizes.files,
+        "RssShmem": 0,
+        "VmData": max(0, sizes.data),
+        "VmStk": sizes.stack,
+        "VmExe": sizes.code,
+        "VmLib": 0,
+        "VmPTE": 0,
+        "VmSwap": 0,
+        "HugetlbPages": 0,
+    }
+    lines: list[tuple[str, object]] = [(name, f"{count * _KIB:8} kB") for name, count in pages.items()]
+    return [*lines, ("CoreDumping", 0), ("THP_enabled", 1), ("untag_mask", "0xffffffffffffffff")]
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -8,7 +8,10 @@ that its id leads to that no living process has. If all are taken, one of those 
             5  threads      6..13  real, effective, saved and file system user and group ids
             14 whether somebody has knocked (noah.kernel.asking)   15  pages of Noah's own that the host counts as well
             16 dumpable (prctl(2))   17 when it was made: 1/100 s of CLOCK_MONOTONIC
-    80      comm, exe, cwd, root, cmdline, each behind its length (16 bits)
+    80      signals that its first thread blocks, that it ignores, that it catches; capabilities: inheritable,
+            permitted, effective, bounding, ambient (64 bits each)
+    144     words: no_new_privs, number of further groups, the first 32 of them
+    288     comm, exe, cwd, root, cmdline, each behind its length (16 bits)
     3072    for each of the first 256 descriptors: the host's number + 1, or 0
 """
 
@@ -31,7 +34,9 @@ _WORDS: Final = _SIZE // 4
 CARDS_SIZE: Final = _CARDS * _SIZE
 _PID, _CHANGES, _PARENT, _PAGES, _UMASK, _THREADS, _IDS = range(7)
 _KNOCKED, _OWN_PAGES, _DUMPABLE, _STARTED = 14, 15, 16, 17
-_STRINGS: Final = 80
+_MASKS, _SIGNALS, _GROUPS_MOST, _STRINGS = 80, 3, 32, 288
+_NO_NEW_PRIVS: Final = 144 // 4
+_GROUPS: Final = _NO_NEW_PRIVS + 2
 _FDS: Final = 3072
 _LENGTH: Final = struct.Struct("<H")
 _ATTEMPTS: Final = 100
@@ -39,33 +44,43 @@ _TICK_NS: Final = 10_000_000
 
 
 class Shown(NamedTuple):
-    """What a card says. ids: real, effective, saved and file system user id, then the same of the group."""
+    """What a card says."""
 
     parent: int
     pages: int
     umask: int
     threads: int
-    ids: tuple[int, ...]
+    ids: tuple[int, ...]  # real, effective, saved and file system user id, then the same of the group
     own_pages: int
     dumpable: bool
     started: int
+    masks: tuple[int, ...]  # signals blocked, ignored, caught; five sets of capabilities
+    no_new_privs: bool
+    groups: tuple[int, ...]
     comm: bytes
     exe: bytes
     cwd: bytes
     root: bytes
     cmdline: bytes
-    fds: dict[int, int]  # guest descriptor to the host's, of the process' own host process
+    numbers: bytes
+
+    @property
+    def fds(self) -> dict[int, int]:
+        """Guest descriptors to the host's, of the process' own host process."""
+        numbers = struct.iter_unpack("<I", self.numbers)
+        return {fd: number - 1 for fd, (number,) in enumerate(numbers) if number}
 
 
 class Cards:
     """All cards of a box."""
 
-    __slots__ = ("_bytes", "_is_member", "_own", "_words")
+    __slots__ = ("_bytes", "_is_member", "_longs", "_own", "_words")
 
     def __init__(self, memory: memoryview, is_member: Callable[[int], bool]) -> None:
         """memory: CARDS_SIZE bytes that the box shares, zero at first."""
         self._bytes = memory
         self._words = self._bytes.cast("I")
+        self._longs = self._bytes.cast("Q")
         self._is_member = is_member
         self._own = 0
 
@@ -82,6 +97,8 @@ class Cards:
         words[own + _KNOCKED] = 0
         words[own + _STARTED] = process.host.clock.clock_gettime(CLOCK_MONOTONIC) // _TICK_NS
         process.fds.show(words[own + _FDS // 4 : own + _WORDS], current=before is not None)
+        masks = own // 2 + _MASKS // 8
+        process.signals.show(self._longs[masks : masks + _SIGNALS], current=before is not None)
         process.space.vmas.show(words[own + _PAGES : own + _PAGES + 1])
 
     def _find(self, pid: int) -> int | None:
@@ -111,6 +128,13 @@ class Cards:
         words[start + _DUMPABLE] = process.dumpable == 1
         ids = (creds.uid, creds.euid, creds.suid, creds.fsuid, creds.gid, creds.egid, creds.sgid, creds.fsgid)
         for index, value in enumerate(ids, start + _IDS):
+            words[index] = value
+        sets = (creds.inheritable, creds.permitted, creds.effective, creds.bounding, creds.ambient)
+        for index, value in enumerate(sets, start // 2 + _MASKS // 8 + _SIGNALS):
+            self._longs[index] = value
+        groups = creds.groups[:_GROUPS_MOST]
+        words[start + _NO_NEW_PRIVS] = process.no_new_privs
+        for index, value in enumerate((len(groups), *groups), start + _NO_NEW_PRIVS + 1):
             words[index] = value
         at = start * 4 + _STRINGS
         self._bytes[at : at + len(text)] = text
@@ -162,7 +186,11 @@ def _parse(card: bytes) -> Shown:
         strings.append(card[at : at + length])
         at += length
     comm, exe, cwd, root, cmdline = strings
-    numbers = struct.iter_unpack("<I", card[_FDS:])
-    fds = {fd: number - 1 for fd, (number,) in enumerate(numbers) if number}
-    head = words[_PARENT], words[_PAGES], words[_UMASK], words[_THREADS], words[_IDS : _IDS + 8]
-    return Shown(*head, words[_OWN_PAGES], words[_DUMPABLE] != 0, words[_STARTED], comm, exe, cwd, root, cmdline, fds)
+    no_new_privs, count = struct.unpack_from("<2I", card, _NO_NEW_PRIVS * 4)
+    return Shown(
+        *(words[_PARENT], words[_PAGES], words[_UMASK], words[_THREADS], words[_IDS : _IDS + 8]),
+        *(words[_OWN_PAGES], words[_DUMPABLE] != 0, words[_STARTED]),
+        *(struct.unpack_from("<8Q", card, _MASKS), no_new_privs != 0),
+        struct.unpack_from(f"<{min(count, _GROUPS_MOST)}I", card, _GROUPS * 4),
+        *(comm, exe, cwd, root, cmdline, card[_FDS:]),
+    )

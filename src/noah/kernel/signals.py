@@ -89,6 +89,7 @@ class SignalState:
         "_host_uid",
         "_ignored",
         "_process",
+        "_shown",
         "actions",
         "attention",
         "files",
@@ -121,6 +122,7 @@ class SignalState:
         """The last exception: number, error code, address; signal frames show it."""
         self.fp_format = (0, 0)
         """Of the vCPU's floating-point state, as sigframe_x86_64 has seen it."""
+        self._shown: memoryview | None = None
         self.trampoline = 0
         """Where handlers without SA_RESTORER return to (aarch64: __kernel_rt_sigreturn of its vDSO)."""
 
@@ -132,11 +134,33 @@ class SignalState:
 
     def set_mask(self, task: Task, mask: int) -> None:
         """Block exactly these signals (set_current_blocked())."""
-        task.sigmask = mask & ~UNBLOCKABLE & _MASK
+        task.sigmask = mask = mask & ~UNBLOCKABLE & _MASK
+        if self._shown is not None and task.leader:
+            self._shown[0] = mask
         ignored = self._ignored & ~task.sigmask
         task.sigpending.flush(ignored)
         self.shared.flush(ignored)
         self.recalculate(task)
+
+    def show(self, masks: memoryview, *, current: bool = False) -> None:
+        """Keep there, for other processes, what the first thread blocks and what is ignored and caught.
+
+        `current`: it is there already.
+        """
+        self._shown = masks
+        if current:
+            return
+        masks[0] = self._process.tasks[0].sigmask if self._process.tasks else 0
+        masks[1] = masks[2] = 0
+        for signo, (handler, *_) in enumerate(self.actions[1:], 1):
+            self._note(bit(signo), handler)
+
+    def _note(self, this: int, handler: int) -> None:
+        """What a signal does has changed."""
+        shown = self._shown
+        if shown is not None:
+            shown[1] = shown[1] | this if handler == SIG_IGN else shown[1] & ~this
+            shown[2] = shown[2] | this if handler not in (SIG_IGN, SIG_DFL) else shown[2] & ~this
 
     def set_temporary_mask(self, task: Task, mask: int) -> None:
         """Block other signals for the time of one system call (sigsuspend, ppoll, pselect, epoll_pwait).
@@ -150,6 +174,7 @@ class SignalState:
         """Set what a signal does; pending signals that are now ignored are forgotten, blocked or not (sigaction(2))."""
         self.actions[signo] = action
         this = bit(signo)
+        self._note(this, action[0])
         if action[0] == SIG_IGN or (action[0] == SIG_DFL and this & _IGNORED_BY_DEFAULT):
             self._ignored |= this
             task.sigpending.flush(this)
@@ -209,6 +234,8 @@ class SignalState:
         for signo, action in enumerate(self.actions):
             self.actions[signo] = (SIG_IGN, 0, 0, 0) if action[0] == SIG_IGN else _DEFAULT
         self._ignored |= _IGNORED_BY_DEFAULT
+        if self._shown is not None:
+            self._shown[2] = 0
         self.recalculate(task)
 
     def on_fork_child(self, task: Task) -> None:
@@ -217,6 +244,8 @@ class SignalState:
         self.shared = Pending()
         for file in self.files:
             file.renew()
+        if self._shown is not None:
+            self._shown[0] = task.sigmask
         self.recalculate(task)
 
     # -- sending

@@ -234,6 +234,7 @@ def setgroups(task: Task, size: Int, list_: UidListPtr) -> int:
     if not 0 <= size <= NGROUPS_MAX:
         raise LinuxError(EINVAL)
     task.creds.groups = tuple(sorted(struct.unpack(f"<{size}I", task.mem.read(list_, 4 * size))))
+    task.process.show()
     task.apply_identity()
     return 0
 
@@ -294,6 +295,7 @@ def capset(task: Task, header: CapHeaderPtr, data: CapDataPtr) -> int:
     if inheritable & ~(creds.inheritable | creds.bounding) or permitted & ~creds.permitted or effective & ~permitted:
         raise LinuxError(EPERM)
     creds.set_capabilities(effective, permitted, inheritable)
+    task.process.show()
     task.apply_identity()
     return 0
 

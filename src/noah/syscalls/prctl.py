@@ -106,6 +106,7 @@ def _set_dumpable(task: Task, arg2: int, arg3: int, arg4: int, arg5: int) -> int
 def _set_no_new_privs(task: Task, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
     _only(arg2 != 1, arg3, arg4, arg5)
     task.process.no_new_privs = True
+    task.process.show()
     return 0
 
 
@@ -240,6 +241,7 @@ def _drop_bounding(task: Task, arg2: int, arg3: int, arg4: int, arg5: int) -> in
     if arg2 > CAP_LAST_CAP:
         raise LinuxError(EINVAL)
     task.creds.bounding &= CAP_FULL_SET & ~(1 << arg2)
+    task.process.show()
     return 0
 
 
