@@ -46,6 +46,15 @@ pty_master           /dev/ptm      128 0-1048575 pty:master
 """
 
 
+_PROCESSORS: Final = {
+    "aarch64": b"BogoMIPS\t: 100.00\nFeatures\t: fp asimd cpuid\nCPU implementer\t: 0x00\nCPU architecture: 8\n"
+    b"CPU variant\t: 0x0\nCPU part\t: 0x000\nCPU revision\t: 0\n",
+    "x86_64": b"vendor_id\t: unknown\ncpu family\t: 6\nmodel\t\t: 0\nmodel name\t: unknown\nstepping\t: 0\n"
+    b"fpu\t\t: yes\nflags\t\t: fpu tsc cx8 cmov mmx fxsr sse sse2 syscall nx lm\n",
+}
+"""What every processor of the architecture has; more only the host knows, if it is of that architecture."""
+
+
 class SystemFiles:
     """Files and directories in /proc that are no process'. `release` and `version` are uname(2)'s."""
 
@@ -140,11 +149,13 @@ class SystemFiles:
         return b"-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])) + b"\n"
 
     def _cpuinfo(self) -> bytes:
-        found = self._host.read(b"cpuinfo")
+        procs = self._host.host.procs
+        machine = self._process.machine.arch
+        found = self._host.read(b"cpuinfo") if procs.uname().machine == machine.encode() else None
         if found is not None:
             return found
-        count = self._host.host.procs.nproc()
-        return b"".join(b"processor\t: %d\nmodel name\t: virtual\n\n" % cpu for cpu in range(count))
+        text = _PROCESSORS[machine]
+        return b"".join(b"processor\t: %d\n%s\n" % (cpu, text) for cpu in range(procs.nproc()))
 
     def _loadavg(self) -> bytes:
         found = self._host.read(b"loadavg")

@@ -104,6 +104,11 @@ class TaskView(Protocol):
     def sigpending(self) -> PendingView: ...
 
 
+class MachineView(Protocol):
+    @property
+    def arch(self) -> str: ...
+
+
 class ProcessView(Protocol):
     """The calling process. See noah.kernel.task.Process."""
 
@@ -122,6 +127,8 @@ class ProcessView(Protocol):
     def show(self) -> None:
         """Tell the box what has changed."""
 
+    @property
+    def machine(self) -> MachineView: ...
     @property
     def policy(self) -> int: ...
     @property

@@ -1,0 +1,142 @@
+"""/proc, /sys and /dev of a guest with a root of its own, on a host that shows Linux' and on one that has none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import build  # tests/guests/build.py
+import pytest
+from tests.running import environment, need_engine, noah_command, ordinary_user, working_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GUESTS: Final = Path(__file__).resolve().parent / "guests"
+
+
+class Shower:
+    """Runs guests/show.c in a root that has nothing else."""
+
+    def __init__(self, root: Path, host: str, *, user: bool) -> None:
+        who = ordinary_user() if user else None
+        self._who = who
+        self._command = [*noah_command(who), "run", "--host", host, "--root", str(root), "--", "/show"]
+
+    def __call__(self, *paths: str) -> dict[str, str]:
+        done = subprocess.run(
+            [*self._command, *paths],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd="/",
+            env=environment(),
+            user=self._who.pw_uid if self._who else None,
+            group=self._who.pw_gid if self._who else None,
+            extra_groups=[] if self._who else None,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        parts = re.split(r"^== (.*)\n", done.stdout, flags=re.MULTILINE)
+        return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.fixture(params=["linux", "posix"])
+def host(request: pytest.FixtureRequest) -> str:
+    need_engine("kvm")
+    return str(request.param)
+
+
+@pytest.fixture(params=["root", "user"])
+def show(request: pytest.FixtureRequest, host: str) -> Iterator[Shower]:
+    with working_directory() as root:
+        shutil.copy(build.build(GUESTS / "show.c", "static"), root / "show")
+        yield Shower(root, host, user=request.param == "user")
+
+
+def test_processors_and_memory(show: Shower) -> None:
+    cpu = "/sys/devices/system/cpu/"
+    seen = show(
+        *(cpu + "online", cpu + "possible", cpu + "cpu0/topology/core_id", "/sys/devices/system/node/online"),
+        *("/sys/kernel/mm/transparent_hugepage/enabled", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
+    )
+    native = Path(cpu, "online").read_text()
+    assert seen[cpu + "online"] == native
+    assert seen[cpu + "possible"].strip()
+    assert seen[cpu + "cpu0/topology/core_id"].strip().isdigit()
+    assert seen["/sys/devices/system/node/online"] == "0\n"
+    assert "[" in seen["/sys/kernel/mm/transparent_hugepage/enabled"]
+    count = Path("/proc/cpuinfo").read_text().count("processor\t:")
+    assert seen["/proc/cpuinfo"].count("processor\t:") == count
+    total = re.search(r"MemTotal: +\d+ kB", Path("/proc/meminfo").read_text())
+    assert total is not None
+    assert total[0] in seen["/proc/meminfo"]
+    assert re.match(r"cpu  \d+( \d+){9}\ncpu0 ", seen["/proc/stat"])
+
+
+def test_nothing_of_the_host(show: Shower) -> None:
+    """Neither its processes nor its control groups, firmware, terminals or addresses of its kernel."""
+    paths = ("/proc/", "/sys/fs/cgroup/", "/sys/firmware/", "/proc/self/cgroup", "/proc/self/mountinfo", "/dev/pts/")
+    seen = show(*paths, "/proc/kallsyms")
+    pids = [name for name in seen["/proc/"].split() if name.isdigit()]
+    assert len(pids) == 1
+    assert seen["/sys/fs/cgroup/"] == ""
+    assert seen["/sys/firmware/"] == ""
+    assert seen["/proc/self/cgroup"] == "0::/\n"
+    assert "cgroup2" not in seen["/proc/self/mountinfo"]
+    assert set(seen["/dev/pts/"].split()) <= {"ptmx"}
+    assert not re.search(r"^\w*[1-9a-f]\w* . ", seen["/proc/kallsyms"], re.MULTILINE)
+
+
+def test_settings_are_shown_and_stay(show: Shower, request: pytest.FixtureRequest) -> None:
+    names = ("kernel/ostype", "kernel/pid_max", "vm/overcommit_memory", "fs/file-max", "net/core/somaxconn")
+    paths = [f"/proc/sys/{name}" for name in names]
+    seen = show(*paths, *(">" + path for path in paths), "/proc/sys/kernel/random/uuid", "/proc/sys/")
+    for path in paths[1:]:
+        assert int(seen[path]) >= 0, path
+    assert seen[paths[0]] == "Linux\n"
+    refused = {seen[">" + path] for path in paths}
+    assert refused <= {"Read-only file system\n", "Permission denied\n"}
+    assert re.fullmatch(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n", seen["/proc/sys/kernel/random/uuid"]
+    )
+    assert {"fs", "kernel", "net", "vm"} <= set(seen["/proc/sys/"].split())
+
+
+def test_mounts(show: Shower) -> None:
+    mounts = [line.split() for line in show("/proc/mounts")["/proc/mounts"].splitlines()]
+    by_place = {place: (kind, set(options.split(","))) for _, place, kind, options, _, _ in mounts}
+    assert by_place["/"][1] >= {"rw"}
+    assert by_place["/proc"] == ("proc", {"rw", "nosuid", "nodev", "noexec", "relatime"})
+    assert by_place["/sys"][0] == "sysfs"
+    assert "ro" in by_place["/sys"][1]
+    assert by_place["/dev/pts"][0] == "devpts"
+    assert "/dev" in by_place
+
+
+def test_devices(show: Shower) -> None:
+    seen = show("/dev/", "/dev/null", "/dev/shm/", "/proc/filesystems", "/proc/devices", "/proc/self/ns/")
+    wanted = {
+        "fd",
+        "full",
+        "mqueue",
+        "null",
+        "ptmx",
+        "pts",
+        "random",
+        "shm",
+        "stderr",
+        "stdin",
+        "stdout",
+        "tty",
+        "urandom",
+    }
+    assert set(seen["/dev/"].split()) >= wanted | {"zero"}
+    assert seen["/dev/null"] == ""
+    assert seen["/dev/shm/"] == ""
+    assert "nodev\tproc\n" in seen["/proc/filesystems"]
+    assert seen["/proc/devices"].startswith("Character devices:\n")
+    assert {"mnt", "net", "pid", "user", "uts"} <= set(seen["/proc/self/ns/"].split())
