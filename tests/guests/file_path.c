@@ -168,3 +168,21 @@ CASE(closed_directories) {
     }
     CHECK("chroot file", chroot("x/y/f"));
 }
+
+CASE(working_directory_beyond_path_max) {
+    char name[201], path[2 * PAGE];
+    memset(name, 'n', 200);
+    name[200] = 0;
+    for (int i = 0; i < 22; i++) {
+        NEED(mkdir(name, 0755));
+        NEED(chdir(name));
+    }
+    CHECK("getcwd", syscall(SYS_getcwd, path, sizeof path));
+    CHECK("too small as well", syscall(SYS_getcwd, path, 10));
+    CHECK("stat of it", access(".", F_OK));
+    for (int i = 0; i < 22; i++) {
+        NEED(chdir(".."));
+        NEED(rmdir(name));
+    }
+    CHECK("back", syscall(SYS_getcwd, path, sizeof path) > 0);
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from noah.abi.dirent import dirent64_size, dirent_size, pack_dirent, pack_dirent64
-from noah.abi.errno import EINVAL, EPERM, ERANGE, LinuxError
+from noah.abi.errno import EINVAL, ENAMETOOLONG, EPERM, ERANGE, LinuxError
 from noah.abi.fcntl import AT_FDCWD
 from noah.abi.kinds import DirentsPtr, Fd, Mode, OutStr, Path, Size, UInt
 from noah.abi.limits import PATH_MAX
@@ -61,7 +61,7 @@ def getcwd(task: Task, buf: OutStr, size: Size) -> int:
     """getcwd(2): the working directory. Returns the length with its NUL, as the system call does."""
     path = task.fs.cwd.current_path(task.fs.root) + b"\0"
     if len(path) > PATH_MAX:
-        raise LinuxError(ERANGE)
+        raise LinuxError(ENAMETOOLONG)
     if len(path) > size:
         raise LinuxError(ERANGE)
     task.mem.write(buf, path)
