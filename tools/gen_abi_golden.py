@@ -59,6 +59,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "prctl": ("linux/prctl.h linux/seccomp.h",),
     "random": ("linux/random.h",),
     "resource": ("asm/resource.h linux/resource.h linux/ioprio.h",),
+    "rtnetlink": ("linux/if.h linux/if_arp.h linux/netlink.h linux/rtnetlink.h linux/if_link.h linux/if_addr.h",),
     "sched": ("linux/sched.h linux/sched/types.h linux/pidfd.h", "sched.h"),
     "signal": ("linux/signal.h asm-generic/siginfo.h", "signal.h sys/signalfd.h"),
     "socket": (

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from noah.host.values import (
         Caps,
         Flock,
+        Interface,
         Received,
         Rusage,
         Siginfo,
@@ -503,7 +504,8 @@ class Mem(Protocol):
 
 
 class Sockets(Protocol):
-    """Sockets over plain descriptors. Addresses are Linux' struct sockaddr as bytes, family first.
+    """Sockets over plain descriptors. Addresses are Linux' struct sockaddr as bytes, family first. EAFNOSUPPORT for a
+    family that this host lacks, AF_NETLINK in particular.
 
     Types may carry SOCK_NONBLOCK. Nothing here waits if the descriptor is non-blocking or MSG_DONTWAIT is given.
     """
@@ -534,6 +536,8 @@ class Sockets(Protocol):
     def getsockname(self, fd: int) -> bytes: ...
     def getpeername(self, fd: int) -> bytes: ...
     def shutdown(self, fd: int, how: int) -> None: ...
+    def interfaces(self) -> list[Interface]:
+        """The host's network interfaces, by their index."""
 
 
 class Events(Protocol):

@@ -177,6 +177,27 @@ class Received(NamedTuple):
     address: bytes
 
 
+class InterfaceAddress(NamedTuple):
+    """family: AF_INET or AF_INET6. other: the broadcast address or the other end's, empty for none."""
+
+    family: int
+    address: bytes
+    prefix: int
+    other: bytes
+
+
+class Interface(NamedTuple):
+    """A network interface: IFF_* flags, ARPHRD_* kind, hardware address."""
+
+    name: bytes
+    number: int  # its index
+    flags: int
+    kind: int
+    hardware: bytes
+    mtu: int
+    addresses: list[InterfaceAddress]
+
+
 class Caps(NamedTuple):
     """What this host can do beyond POSIX, probed once. Without one, the method named beside it raises or emulates."""
 

@@ -37,6 +37,7 @@ from noah.abi.socket import (
     SOL_SOCKET,
 )
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
+from noah.net.interfaces import interface_ioctl
 from noah.vfs.handle import Handle, HostTree
 from noah.vfs.stream import StreamFile, advance
 
@@ -105,6 +106,27 @@ class SocketFile(StreamFile):
     def set_flags(self, flags: int) -> None:
         self.flags = self.flags & ~SETFL_MASK | flags
         self.files.set_flags(self.fd, flags | O_NONBLOCK if self.listening else flags)
+
+    # Names and options
+
+    def bind(self, address: bytes) -> None:
+        self.sockets.bind(self.fd, address)
+
+    def name(self) -> bytes:
+        return self.sockets.getsockname(self.fd)
+
+    def peer_name(self) -> bytes:
+        return self.sockets.getpeername(self.fd)
+
+    def get_option(self, level: int, option: int, size: int) -> bytes:
+        return self.sockets.getsockopt(self.fd, level, option, size)
+
+    def set_option(self, level: int, option: int, value: bytes) -> None:
+        self.sockets.setsockopt(self.fd, level, option, value)
+
+    def ioctl(self, caller: Caller, request: int, argument: int) -> int:
+        answer = interface_ioctl(caller, request, argument)
+        return super().ioctl(caller, request, argument) if answer is None else answer
 
     # Connections
 

@@ -12,6 +12,7 @@ from noah.abi.errno import (
     ENOBUFS,
     ENOPROTOOPT,
     EPROTONOSUPPORT,
+    ESOCKTNOSUPPORT,
     LinuxError,
 )
 from noah.abi.kinds import (
@@ -48,10 +49,13 @@ from noah.abi.socket import (
     MSG_DONTWAIT,
     MSG_WAITFORONE,
     NETLINK_AUDIT,
+    NETLINK_ROUTE,
     SO_ATTACH_FILTER,
     SO_ATTACH_REUSEPORT_CBPF,
     SOCK_CLOEXEC,
+    SOCK_DGRAM,
     SOCK_NONBLOCK,
+    SOCK_RAW,
     SOCK_TYPE_MASK,
     SOL_IP,
     SOL_IPV6,
@@ -69,6 +73,7 @@ from noah.fs.hostfile import make_inherited
 from noah.fs.received import make_received
 from noah.kernel.task import Task
 from noah.net import control
+from noah.net.netlink import NetlinkFile
 from noah.net.socket import SocketFile, as_socket, make_socket
 from noah.net.unix import guest_address, new_address, path_of, peer_address
 from noah.syscalls.paths import check_flags, file_of
@@ -124,8 +129,18 @@ def socket(task: Task, domain: SocketDomain, type: SocketType, protocol: SocketP
     _check_family(task, domain)
     if domain == AF_NETLINK and protocol == NETLINK_AUDIT:
         raise LinuxError(EPROTONOSUPPORT, "the host's audit is not the guest's")
-    fd = task.host.sockets.socket(domain, type & ~SOCK_CLOEXEC, protocol)
-    return task.fds.install(make_socket(task, fd, type), cloexec=bool(type & SOCK_CLOEXEC))
+    return task.fds.install(_make(task, domain, type, protocol), cloexec=bool(type & SOCK_CLOEXEC))
+
+
+def _make(task: Task, domain: int, type: int, protocol: int) -> SocketFile:
+    try:
+        return make_socket(task, task.host.sockets.socket(domain, type & ~SOCK_CLOEXEC, protocol), type)
+    except LinuxError as error:
+        if error.errno != EAFNOSUPPORT or domain != AF_NETLINK or protocol != NETLINK_ROUTE:
+            raise
+    if type & SOCK_TYPE_MASK not in (SOCK_RAW, SOCK_DGRAM):
+        raise LinuxError(ESOCKTNOSUPPORT)
+    return NetlinkFile(task, type)
 
 
 @syscall
@@ -156,7 +171,7 @@ def bind(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     file = _socket(task, sockfd)
     address = _read_address(task, addr, addrlen)
     host, place = new_address(task, task.process.network, address)
-    task.host.sockets.bind(file.fd, host.address)
+    file.bind(host.address)
     if place is not None:
         place.chmod(0o777 & ~task.fs.umask)
         file.bound = address[:2] + path_of(address) + b"\0"
@@ -342,9 +357,7 @@ def recvmmsg(task: Task, sockfd: Fd, msgvec: MmsghdrPtr, vlen: UInt, flags: MsgF
 def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getsockname(2): the name of a socket."""
     file = _socket(task, sockfd)
-    _put_address(
-        task, file.bound or guest_address(task.process.network, task.host.sockets.getsockname(file.fd)), addr, addrlen
-    )
+    _put_address(task, file.bound or guest_address(task.process.network, file.name()), addr, addrlen)
     return 0
 
 
@@ -352,7 +365,7 @@ def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPt
 def getpeername(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getpeername(2): the name of the socket at the other end."""
     file = _socket(task, sockfd)
-    address = task.host.sockets.getpeername(file.fd)
+    address = file.peer_name()
     shown = guest_address(task.process.network, address)
     if address != shown:  # only Noah's name for it: the guest's own, or what can be seen of it, says more
         address = file.peer or shown
@@ -378,7 +391,7 @@ def setsockopt(task: Task, sockfd: Fd, level: SocketLevel, optname: SocketOption
     if not 0 <= optlen <= _OPTION_MAX:
         raise LinuxError(EINVAL)
     _check_option(level, optname)
-    task.host.sockets.setsockopt(file.fd, level, optname, task.mem.read(optval, optlen))
+    file.set_option(level, optname, task.mem.read(optval, optlen))
     return 0
 
 
@@ -392,7 +405,7 @@ def getsockopt(
     if room < 0:
         raise LinuxError(EINVAL)
     _check_option(level, optname)
-    value = task.host.sockets.getsockopt(file.fd, level, optname, min(room, _OPTION_MAX))
+    value = file.get_option(level, optname, min(room, _OPTION_MAX))
     task.mem.write(optval, value)
     task.mem.write_u32(optlen, len(value))
     return 0

@@ -12,10 +12,12 @@ assert not TYPE_CHECKING or sys.platform == "linux"
 
 from noah.abi import socket as linux
 from noah.host.linux.kernel import syscall
+from noah.host.posix.interfaces import interfaces
 from noah.host.values import Received
 
 if TYPE_CHECKING:
     from noah.host.api import Buffer, Data
+    from noah.host.values import Interface
 
 
 _ADDRESS_SIZE: Final = 128  # struct sockaddr_storage
@@ -123,6 +125,9 @@ class LinuxSockets:
 
     def shutdown(self, fd: int, how: int) -> None:
         syscall("shutdown", fd, how)
+
+    def interfaces(self) -> list[Interface]:
+        return interfaces()
 
 
 def _name(call: str, fd: int) -> bytes:

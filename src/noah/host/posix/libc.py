@@ -28,6 +28,8 @@ for _name, _types in {
     "mlock": [_ptr, _size],
     "munlock": [_ptr, _size],
     "msync": [_ptr, _size, _int],
+    "getifaddrs": [_ptr],
+    "freeifaddrs": [_ptr],
     "mincore": [_ptr, _size, _ptr],
     "mmap": [_ptr, _size, _int, _int, _int, ctypes.c_int64],
     "munmap": [_ptr, _size],

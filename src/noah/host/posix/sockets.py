@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 from noah.abi import socket as linux
 from noah.abi.errno import EAFNOSUPPORT, EINVAL, ENOPROTOOPT, EPROTONOSUPPORT, LinuxError
 from noah.host.errnos import from_host
+from noah.host.posix.interfaces import interfaces
 from noah.host.tables import Flags, Numbers, named
 from noah.host.values import Received
 
 if TYPE_CHECKING:
     from noah.host.api import Buffer, Data
+    from noah.host.values import Interface
 
-_FAMILIES: Final = Numbers(named(linux, "AF_"), named(socket, "AF_"))
+_FAMILIES: Final = Numbers(
+    {name: getattr(linux, name) for name in ("AF_UNIX", "AF_INET", "AF_INET6")}, named(socket, "AF_")
+)
+"""Those whose addresses Python translates."""
 _TYPES: Final = Numbers(
     {name: getattr(linux, name) for name in ("SOCK_STREAM", "SOCK_DGRAM", "SOCK_RAW", "SOCK_SEQPACKET", "SOCK_RDM")},
     named(socket, "SOCK_"),
@@ -180,6 +185,9 @@ class PosixSockets:
                 sock.shutdown(_HOW[how])
         except OSError as error:
             raise from_host(error) from None
+
+    def interfaces(self) -> list[Interface]:
+        return interfaces()
 
     def _finish(self, fd: int, flags: int) -> int:
         if flags & linux.SOCK_NONBLOCK:
