@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EINVAL, ENOSPC, LinuxError
@@ -28,6 +29,7 @@ _WORDS: Final = 4
 _HEADER: Final = 4
 _FREE: Final = 0
 _GONE: Final = (1 << 64) - 1
+_REST: Final = Struct("=3Q")
 _SIZE: Final = (_HEADER + _CAPACITY * _WORDS) * 8
 
 
@@ -44,7 +46,7 @@ class InodeTable:
         self._words = host.mem.shared(_SIZE, self._fd).cast("Q")
         wanted = int.from_bytes(magic, "little")
         if self._words[0] == 0:
-            self._words[0] = wanted
+            self._files.pwrite(self._fd, magic, 0)
         if self._words[0] != wanted:
             raise LinuxError(EINVAL, "not a table of inodes")
 
@@ -77,7 +79,8 @@ class InodeTable:
             return
         with self._locked():
             at = self._room(inode)
-            words[at + 1], words[at + 2], words[at + 3] = one, two, three
+            # By a call, which can say that the disk is full; memory could only answer with SIGBUS.
+            self._files.pwrite(self._fd, _REST.pack(one, two, three), (at + 1) * 8)
             words[at] = inode
 
     @contextmanager

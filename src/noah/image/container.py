@@ -4,7 +4,7 @@
                   state.json       the process, or how it ended
                   rootfs/          its files: a copy of the image's (noah.fs.cow has what else belongs to that)
                   log              what a container in the background has written
-                  box              which processes it has (noah.kernel.box)
+                  box              which processes it has (noah.kernel.box), where the host has no /dev/shm for it
                   lock             held by these processes: a container runs while it is
 
 A state that no process stands for is that of a container that was killed.
@@ -50,6 +50,7 @@ _LAST: Final = (
     "mole",
     "owl",
 )
+_MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
 _HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
 
@@ -81,8 +82,9 @@ class Container(NamedTuple):
         return self.directory / "log"
 
     @property
-    def box(self) -> Path:
-        return self.directory / "box"
+    def boxes(self) -> tuple[Path, Path]:
+        """Where its box may be."""
+        return _MEMORY / f"noah-box-{self.id}", self.directory / "box"
 
 
 class Containers:
@@ -205,6 +207,7 @@ class Containers:
         with self.lock(container) as free:
             if not free:
                 raise ImageError(f"container {container.name} is running: stop it first ('noah stop'), or say --force")
+            self.forget_box(container)
             with self.store.work() as work:
                 container.directory.rename(work / "container")
 
@@ -214,6 +217,14 @@ class Containers:
             self._check_name(name, {other.name for other in self.all()})
             record = container.record | {"name": name}
             self.store.write(container.directory / "container.json", json.dumps(record, indent=1) + "\n")
+
+    def forget_box(self, container: Container) -> None:
+        """No process of it runs any more."""
+        for path in container.boxes:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue  # not ours
 
     def tidy(self, container: Container) -> None:
         """Before it runs: remove what those that were killed have left."""

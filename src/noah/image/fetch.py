@@ -71,11 +71,16 @@ class Stopped(Exception):
 class Fetcher:
     """Downloads into a store's cache."""
 
-    def __init__(self, store: Store, progress: Progress, proxies: Mapping[str, str] | None = None) -> None:
-        """proxies: by scheme, beside those that the environment names (http_proxy, https_proxy, no_proxy)."""
+    def __init__(
+        self, store: Store, progress: Progress, proxies: Mapping[str, str] | None = None, *, kept: str = "sha256"
+    ) -> None:
+        """proxies: by scheme, beside those that the environment names (http_proxy, https_proxy, no_proxy).
+
+        kept: where in the cache files stay.
+        """
         self._store = store
         self.progress = progress
-        self._kept = store.cache / "sha256"
+        self._kept = store.cache / kept
         self._begun = store.cache / "partial"
         self._kept.mkdir(exist_ok=True)
         self._begun.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.inside import Inside
 from noah.image.oci.source import Hashed
 from noah.image.owners import host_of
-from noah.image.store import Image, Record, now, size_of
+from noah.image.store import Image, Record, full_name, now, size_of
 from noah.image.streams import decompressed
 from noah.image.unpack import Unpacker
 
@@ -30,6 +30,8 @@ _MACHINES: Final = {62: "amd64", 183: "arm64"}  # EM_X86_64, EM_AARCH64 (elf(5))
 
 def pull(store: Store, archive: Path, names: list[str], progress: Progress) -> tuple[Image, bool]:
     """The image under these names, and whether it is new. ImageError, OSError for a full disk."""
+    for name in names:
+        full_name(name)
     try:
         size = archive.stat().st_size
         with archive.open("rb") as file:

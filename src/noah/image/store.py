@@ -3,7 +3,7 @@
     images/ID/       image.json, rootfs/ and what noah.fs.cow says; ID is the SHA-256 of what the image was made from
     names/NAME       the ID that a name stands for (NAME is quoted as in a URL)
     containers/ID/   see noah.image.container
-    cache/           downloads, by their SHA-256
+    cache/           downloads, by their SHA-256; those of layers in blobs/, as long as an image has them
     work/TOKEN/      what is being made: moved to its place by one rename when it is whole
     locks/           lock files; the lock of `store` is held while names and images change
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from noah.abi.errno import EAGAIN, LinuxError
-from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
+from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, LOCK_SH, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
 from noah.fs.inodelist import list_inodes
 from noah.image.errors import ImageError, NotFoundError, describe
 
@@ -35,6 +35,7 @@ Record = dict[str, Any]
 """What image.json holds: "architecture", "created", "config" (as OCI's), "origin", "size"."""
 
 SHORT: Final = 12  # letters of an id as docker(1) shows it
+BLOBS: Final = "blobs"
 _SHORTER: Final = ("", "docker.io/library/", "docker.io/")
 
 
@@ -109,19 +110,19 @@ class Store:
     # Locks
 
     @contextmanager
-    def lock(self, name: str = "store", *, wait: bool = True) -> Iterator[bool]:
+    def lock(self, name: str = "store", *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
         """Hold a lock among all processes. Gives False if it is held and `wait` is not wanted."""
         files = self.host.files
         path = bytes(self.directory / "locks" / quote(name, safe=""))
         fd = files.openat(AT_FDCWD, path, O_RDWR | O_CREAT, 0o600)
         try:
-            yield self._flock(fd, wait=wait)
+            yield self._flock(fd, wait=wait, kind=LOCK_SH if shared else LOCK_EX)
         finally:
             files.close_quietly(fd)
 
-    def _flock(self, fd: int, *, wait: bool) -> bool:
+    def _flock(self, fd: int, *, wait: bool, kind: int = LOCK_EX) -> bool:
         try:
-            self.host.files.flock(fd, LOCK_EX if wait else LOCK_EX | LOCK_NB)
+            self.host.files.flock(fd, kind if wait else kind | LOCK_NB)
         except LinuxError as error:
             if error.errno == EAGAIN:
                 return False
@@ -277,7 +278,17 @@ class Store:
                 with self.work() as work:
                     image.directory.rename(work / "image")
                 done.append(f"Deleted: sha256:{image.id}")
+        self._forget_blobs()
         return done
+
+    def _forget_blobs(self) -> None:
+        """Remove what was fetched for images that are gone, unless a pull is under way: then the next one does it."""
+        with self.lock(BLOBS, wait=False) as free:
+            if free:
+                digests = {digest for image in self.images() for digest in image.record.get("layers", ())}
+                for path in (self.cache / BLOBS).glob("*"):
+                    if f"sha256:{path.name}" not in digests:
+                        path.unlink(missing_ok=True)
 
     def containers_of(self, id: str) -> list[str]:
         """Names of the containers made from an image."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from noah.abi.errno import ECHILD, LinuxError
-from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_RDWR, O_TRUNC
+from noah.abi.errno import ECHILD, EPERM, LinuxError
+from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR, O_TRUNC
 from noah.abi.signal import SI_USER, SIGCHLD, SIGKILL, SIGTERM
 from noah.abi.wait import WNOHANG, WUNTRACED
 from noah.host.console import redirect
@@ -29,11 +29,27 @@ _PAUSE_NS: Final = 20_000_000
 
 def box_of(host: Host, container: Container, *, fresh: bool = False) -> Box:
     """The registry of a container's processes. LinuxError."""
-    fd = host.files.openat(AT_FDCWD, bytes(container.box), O_RDWR | O_CREAT | (O_TRUNC if fresh else 0), 0o600)
+    fd = _open_box(host, container, O_CREAT | O_TRUNC if fresh else 0)
     try:
         return Box(host, fd)
     finally:
         host.files.close_quietly(fd)
+
+
+def _open_box(host: Host, container: Container, flags: int) -> int:
+    """In memory if the host has a place for that: a full disk must not end programs (SIGBUS)."""
+    files = host.files
+    for path in container.boxes:
+        try:
+            fd = files.openat(AT_FDCWD, bytes(path), O_RDWR | O_NOFOLLOW | flags, 0o600)
+        except LinuxError as error:
+            trouble = error
+            continue
+        if files.fstat(fd).uid == host.procs.getresuid()[1]:
+            return fd
+        files.close_quietly(fd)
+        trouble = LinuxError(EPERM, "somebody else's file")
+    raise trouble
 
 
 class Supervisor:
@@ -103,10 +119,20 @@ class Supervisor:
         if self._started >= 0:
             host.files.close_quietly(self._started)
         host.signals.block_all()
-        self._containers.note(self._container, State("running", pid, 0, now()))
+        try:
+            self._containers.note(self._container, State("running", pid, 0, now()))
+        except (LinuxError, OSError):  # the disk is full
+            kill_all(host, box)
+            _kill(host, pid, SIGKILL)
+            host.procs.wait4(pid, 0)
+            raise
         self._wait(pid)
         kill_all(host, box)
-        self._containers.note(self._container, State("exited", 0, self._status, now()))
+        self._containers.forget_box(self._container)
+        try:
+            self._containers.note(self._container, State("exited", 0, self._status, now()))
+        except (LinuxError, OSError):
+            pass  # the disk is full; whoever asks sees that nothing runs any more
 
     def _loaded(self) -> None:
         if self._started >= 0:

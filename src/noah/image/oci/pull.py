@@ -11,7 +11,7 @@ from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.oci.manifest import items, items_of
 from noah.image.oci.source import Hashed
 from noah.image.owners import host_of
-from noah.image.store import SHORT, Image, Record, now, size_of
+from noah.image.store import BLOBS, SHORT, Image, Record, full_name, now, size_of
 from noah.image.streams import decompressed
 from noah.image.unpack import Unpacker
 
@@ -40,6 +40,12 @@ class Pull:
 
         exactly: one for another architecture will not do, even if it is all there is.
         """
+        for name in names:
+            full_name(name)
+        with self._store.lock(BLOBS, shared=True):  # nobody throws away what is fetched
+            return self._pull(names, arch, exactly=exactly)
+
+    def _pull(self, names: list[str], arch: str, *, exactly: bool) -> tuple[Image, bool]:
         manifest = self._source.find(arch)
         has = str(manifest.config.get("architecture", ""))
         if exactly and has and has != arch:

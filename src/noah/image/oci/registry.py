@@ -15,6 +15,7 @@ from noah.image.oci.auth import Login, config_files, find_credentials
 from noah.image.oci.manifest import INDEXES, MANIFESTS, Descriptor, Manifest, checked, resolve
 from noah.image.oci.reference import HUB, Reference, is_loopback
 from noah.image.oci.source import Open
+from noah.image.store import BLOBS
 
 if TYPE_CHECKING:
     from noah.image.oci.auth import Credentials
@@ -33,7 +34,7 @@ class Registry:
         self._reference = reference
         self._progress = progress
         self._plain = plain or is_loopback(reference.server)
-        self._fetch = Fetcher(store, progress)
+        self._fetch = Fetcher(store, progress, kept=BLOBS)
         scope = f"repository:{reference.repository}:pull"
         self._ask_tokens = Fetcher(store, progress)
         self._fetch.login = Login(reference.server, scope, self._credentials, self._ask)
