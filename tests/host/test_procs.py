@@ -14,13 +14,16 @@ import pytest
 from noah.abi import resource as res
 from noah.abi import signal as sig
 from noah.abi import wait
-from noah.abi.errno import ECHILD, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from noah.abi.capability import CAP_FULL_SET
+from noah.abi.errno import EACCES, ECHILD, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from noah.abi.fcntl import AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY
 from noah.host.values import WaitInfo
 
 from .test_files import fails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from noah.host.api import Host
 
@@ -267,3 +270,32 @@ def test_fork_failure_is_a_linux_error(host: Host, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "fork", refuse)
     with pytest.raises(LinuxError):
         host.procs.fork()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become others")
+def test_files_are_checked_against_the_guests_user(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x")
+    (tmp_path / "secret").chmod(0o600)
+    tmp_path.chmod(0o711)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o711)
+    files, procs = host.files, host.procs
+    child = os.fork()
+    if child == 0:
+        try:
+            procs.set_identity(65534, 65533, (7, 8), 0)
+            procs.kill(os.getppid(), 0)  # the processes of a box signal each other all the same
+            way = files.openat(AT_FDCWD, bytes(tmp_path), O_PATH | O_DIRECTORY)  # may be searched, but not read
+            for call in (lambda: files.openat(way, b"secret", O_RDONLY), lambda: files.mkdirat(way, b"d", 0o777)):
+                try:
+                    call()
+                    os._exit(2)
+                except LinuxError as error:
+                    if error.errno != EACCES:
+                        os._exit(3)
+            procs.set_identity(0, 0, (), CAP_FULL_SET)
+            files.close(files.openat(way, b"secret", O_RDONLY))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0

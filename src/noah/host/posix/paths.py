@@ -14,6 +14,7 @@ from noah.abi.errno import (
     EEXIST,
     EINVAL,
     ENOSYS,
+    ENOTDIR,
     EOPNOTSUPP,
     LinuxError,
 )
@@ -22,8 +23,6 @@ from noah.host.errnos import from_host
 from noah.host.openflags import ALWAYS, POSIX
 from noah.host.values import TIME_NOW, TIME_OMIT, Stat, Statfs, Statx
 
-# macOS: open a link itself, which is what O_PATH | O_NOFOLLOW asks for.
-_O_SYMLINK: Final = getattr(os, "O_SYMLINK", 0)
 _ST_VALID: Final = 0x20  # linux/statfs.h: f_flags counts
 
 Times = tuple[int, int] | None
@@ -51,14 +50,15 @@ class PosixPaths:
     __slots__ = ()
 
     def openat(self, dirfd: int, path: bytes, flags: int, mode: int = 0) -> int:
-        host_flags = POSIX.to_host(flags) | flags & linux.O_ACCMODE
         if flags & linux.O_PATH:
-            # Read permission is needed, and a device or FIFO really opens: POSIX has no way to hold just a name.
-            host_flags = POSIX.to_host(flags & (linux.O_DIRECTORY | linux.O_NOFOLLOW)) | os.O_NONBLOCK
-            if flags & linux.O_NOFOLLOW and _O_SYMLINK:
-                host_flags = host_flags & ~os.O_NOFOLLOW | _O_SYMLINK
-        elif flags & linux.O_TMPFILE == linux.O_TMPFILE:
+            return _open_name(dirfd, path, flags)
+        host_flags = POSIX.to_host(flags) | flags & linux.O_ACCMODE
+        if flags & linux.O_TMPFILE == linux.O_TMPFILE:
+            if not stat.S_ISDIR(self.fstatat(dirfd, path).mode):
+                raise LinuxError(ENOTDIR)
             raise LinuxError(EOPNOTSUPP, "no O_TMPFILE on this host")
+        if flags & linux.O_DIRECT:
+            raise LinuxError(EINVAL, "no O_DIRECT on this host")
         try:
             return os.open(path, host_flags | ALWAYS, mode, dir_fd=at(dirfd))
         except OSError as error:
@@ -128,7 +128,8 @@ class PosixPaths:
         if mode & ~(linux.R_OK | linux.W_OK | linux.X_OK):
             raise LinuxError(EINVAL)
         self.fstatat(dirfd, path, flags)
-        effective = bool(flags & linux.AT_EACCESS) and os.access in os.supports_effective_ids
+        # The real ids are Noah's own, not the guest's: see Procs.set_identity().
+        effective = os.access in os.supports_effective_ids
         follow = not flags & linux.AT_SYMLINK_NOFOLLOW
         if not path:
             status = os.fstat(dirfd)
@@ -266,6 +267,28 @@ class PosixPaths:
             return os.readlink(path, dir_fd=at(dirfd))
         except OSError as error:
             raise from_host(error) from None
+
+
+def _open_name(dirfd: int, path: bytes, flags: int) -> int:
+    """O_PATH. POSIX has no way to hold just a name: read permission is needed, and a device or FIFO really opens. Noah
+    itself asks for directories only, which root may open for a user who can search but not read them."""
+    host_flags = POSIX.to_host(flags & (linux.O_DIRECTORY | linux.O_NOFOLLOW)) | os.O_NONBLOCK | ALWAYS
+    try:
+        return os.open(path, host_flags, dir_fd=at(dirfd))
+    except OSError as error:
+        failure = from_host(error)
+    user = os.geteuid()
+    if failure.errno != EACCES or not flags & linux.O_DIRECTORY or user == os.getuid():
+        raise failure
+    try:
+        os.stat(path, dir_fd=at(dirfd), follow_symlinks=not flags & linux.O_NOFOLLOW)
+        os.seteuid(os.getuid())
+        try:
+            return os.open(path, host_flags, dir_fd=at(dirfd))
+        finally:
+            os.seteuid(user)
+    except OSError as error:
+        raise from_host(error) from None
 
 
 def plain(times: Times) -> bool:
