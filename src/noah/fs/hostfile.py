@@ -96,7 +96,7 @@ class RegularFile(HostFile):
     def get_flags(self) -> int:
         """O_NONBLOCK means nothing here, so the guest's own word for it is kept (see open_host())."""
         flags = self.files.get_flags(self.fd) & ~(O_NONBLOCK | O_NOFOLLOW)
-        return flags | self.flags & (O_NONBLOCK | O_NOFOLLOW | O_LARGEFILE)
+        return flags | self.flags & (O_NONBLOCK | O_NOFOLLOW | O_LARGEFILE | self.files.hints)
 
     def set_flags(self, flags: int) -> None:
         self.files.set_flags(self.fd, flags)
@@ -109,7 +109,7 @@ class RegularFile(HostFile):
             return 0
         return host_ioctl(self, caller, request, argument)
 
-    def is_written(self) -> bool:
+    def is_written(self) -> bool | None:
         return self.files.is_written(self.fd)
 
     def mapped(self, *, writable: bool) -> MappedFile | None:
@@ -254,7 +254,7 @@ def _wait_for_writer(caller: Caller, fd: int) -> bytes:
     try:
         while True:
             try:
-                if files.tee(fd, ends[1], 1, SPLICE_F_NONBLOCK):
+                if files.ioctl_fionread(fd) or files.tee(fd, ends[1], 1, SPLICE_F_NONBLOCK):
                     return b""
             except LinuxError as error:
                 if error.errno == EAGAIN:

@@ -50,6 +50,8 @@ from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.fs.confine import ancestors, check_access, check_change, check_device, check_new_device
 from noah.fs.hostfile import make_file, open_host
+from noah.fs.lastname import last_name, locate
+from noah.fs.pathfile import NamedFile, PathFile
 from noah.vfs.handle import Handle
 from noah.vfs.namespace import Walk
 from noah.vfs.place import Directory, Place, Times, join
@@ -190,7 +192,7 @@ class HostTree:
         """Guest path of an open file: where the host says it is now, else `path`, under which it was opened."""
         host_path = self.files.fd_path(handle.number)
         if host_path is None:
-            return path
+            return last_name(self, handle, path)
         if not host_path.startswith(b"/"):
             return host_path  # pipe:[1234]
         if not host_path.startswith(self.host_path + b"/"):
@@ -330,6 +332,8 @@ class HostPlace(Place):
     # Looking
 
     def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
+        if flags & O_PATH and not self._tree.host.caps.o_path:
+            return self._open_path(flags)
         if self.mount.read_only and not flags & O_PATH:
             flags = self._read_only(flags)
         if flags & O_TRUNC:
@@ -342,11 +346,11 @@ class HostPlace(Place):
         elif flags & (O_CREAT | O_TMPFILE) == O_CREAT:  # a descriptor's link in /proc: it exists, whatever it is
             if self.stat().mode & S_IFMT == S_IFDIR:
                 raise LinuxError(EISDIR)
-            fd = self._tree.files.reopen(self._dirfd, flags & ~(O_NOFOLLOW | O_CREAT) | O_NONBLOCK)
+            fd = self._reopen(caller, flags & ~O_CREAT)
         elif flags & O_TMPFILE == O_TMPFILE:
             fd = open_host(caller, self._tree.files, self._dirfd, b".", flags, mode)
         else:
-            fd = self._tree.files.reopen(self._dirfd, flags & ~O_NOFOLLOW | O_NONBLOCK)
+            fd = self._reopen(caller, flags)
         handle = Handle(self._tree.files, fd)
         stat = self._tree.files.fstat(fd)
         self._check(stat)
@@ -358,6 +362,24 @@ class HostPlace(Place):
             if flags & O_ACCMODE != O_RDONLY:
                 caller.check_not_running(stat)
         return make_file(caller, self._tree, handle, self.path, flags, stat)
+
+    def _reopen(self, caller: Caller, flags: int) -> int:
+        tree = self._tree
+        if not tree.host.caps.proc_fd and (found := locate(tree, self._handle, self._base)) is not None:
+            return open_host(caller, tree.files, found[0].number, found[1], flags | O_NOFOLLOW, 0)
+        return tree.files.reopen(self._dirfd, flags & ~O_NOFOLLOW | O_NONBLOCK)
+
+    def _open_path(self, flags: int) -> OpenFile:
+        """O_PATH on a host without it."""
+        stat = self.stat()
+        kept = flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)
+        if stat.mode & S_IFMT == S_IFDIR:
+            return PathFile(self._tree, self._enter(), self.path, kept)
+        if self._slash or flags & O_DIRECTORY:
+            raise LinuxError(ENOTDIR)
+        if not self._name:
+            return PathFile(self._tree, self._handle, self._base, kept)
+        return NamedFile(self, stat, kept)
 
     def _check_idle(self, caller: Caller) -> None:
         """Before the host throws the contents away: see Caller.check_not_running()."""
@@ -395,10 +417,18 @@ class HostPlace(Place):
             if self.stat().mode & S_IFMT != S_IFDIR:
                 raise LinuxError(ENOTDIR)
             return HostDirectory(tree, self._handle, self.path)
-        nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
-        handle = Handle(tree.files, tree.files.openat(self._dirfd, self._name, O_PATH | O_DIRECTORY | nofollow))
-        self._check(tree.files.fstat(handle.number))
+        handle = self._enter()
         return HostDirectory(tree, handle, tree.guest_path(handle, self.path))
+
+    def _enter(self) -> Handle:
+        """A handle of the directory that this is."""
+        if not self._name:
+            return self._handle
+        files = self._tree.files
+        nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
+        handle = Handle(files, files.openat(self._dirfd, self._name, O_PATH | O_DIRECTORY | nofollow))
+        self._check(files.fstat(handle.number))
+        return handle
 
     def stat(self) -> Stat:
         stat = self._tree.files.fstatat(self._dirfd, self._name, self._flags)
@@ -412,6 +442,8 @@ class HostPlace(Place):
         files = self._tree.files
         if not self._name:
             return files.fstatfs(self._dirfd)
+        if not self._tree.host.caps.o_path and self.stat().mode & S_IFMT != S_IFDIR:
+            return files.fstatfs(self._dirfd)  # opening a device or a FIFO would not be without effect
         nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
         handle = Handle(files, files.openat(self._dirfd, self._name, O_PATH | nofollow))
         self._check(files.fstat(handle.number))
@@ -611,9 +643,11 @@ class TrustedPlace(HostPlace):
 
     def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
         try:
-            return super().open(caller, flags, mode)
+            if not flags & O_PATH or self._tree.host.caps.o_path:
+                return super().open(caller, flags, mode)
         except HiddenFileError:
-            return self._walked().open(caller, flags, mode)
+            pass
+        return self._walked().open(caller, flags, mode)
 
     def directory(self) -> Directory:
         try:

@@ -54,6 +54,9 @@ class HostError(Exception):
 class Files(Protocol):
     """Descriptors and paths. A dirfd may be AT_FDCWD; every new descriptor is close-on-exec."""
 
+    hints: int
+    """Status flags that are but hints, and that this host does not have: callers keep them in mind."""
+
     def openat(self, dirfd: int, path: bytes, flags: int, mode: int = 0) -> int:
         """O_CLOEXEC and O_NOCTTY are always added. Opening a FIFO may wait, unless O_NONBLOCK is given."""
 
@@ -102,7 +105,7 @@ class Files(Protocol):
     def splice(
         self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, count: int, flags: int = 0
     ) -> int:
-        """EINVAL where the host has none, or neither is a pipe. SPLICE_F_NONBLOCK as Linux has it."""
+        """EINVAL if neither is a pipe. SPLICE_F_NONBLOCK as Linux has it; host posix: never waits."""
 
     def tee(self, fd_in: int, fd_out: int, count: int, flags: int = 0) -> int:
         """EINVAL where the host has none."""
@@ -111,7 +114,7 @@ class Files(Protocol):
     def ftruncate(self, fd: int, length: int) -> None: ...
     def truncateat(self, dirfd: int, path: bytes, length: int) -> None: ...
     def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
-        """EOPNOTSUPP for modes the host lacks; mode 0 and FALLOC_FL_KEEP_SIZE are always there in some way."""
+        """EOPNOTSUPP for modes the host lacks. Host posix: for all."""
 
     def fsync(self, fd: int) -> None: ...
     def fdatasync(self, fd: int) -> None: ...
@@ -164,8 +167,8 @@ class Files(Protocol):
         is EAGAIN, the W forms wait. Returns what F_GETLK found, else the lock itself. POSIX locks belong to the host
         process: it loses them when it closes *any* descriptor of the file."""
 
-    def is_written(self, fd: int) -> bool:
-        """Whether somebody has this file, opened here to be read, open for writing. False where the host won't tell."""
+    def is_written(self, fd: int) -> bool | None:
+        """Whether somebody has this file, opened here to be read, open for writing. None where the host won't tell."""
 
     # Descriptors.
     def get_flags(self, fd: int) -> int:
@@ -177,9 +180,11 @@ class Files(Protocol):
     def pipe(self, flags: int = 0) -> tuple[int, int]:
         """pipe2(2) with O_NONBLOCK, O_DIRECT (EINVAL where the host has no packet pipes): read end, write end."""
 
-    def get_pipe_size(self, fd: int) -> int: ...
+    def get_pipe_size(self, fd: int) -> int:
+        """EBADF for what is no pipe."""
+
     def set_pipe_size(self, fd: int, size: int) -> int:
-        """The size that it really has now."""
+        """The size that it really has now. EPERM for more than this host has."""
 
     def get_owner(self, fd: int) -> tuple[int, int]:
         """Who gets SIGIO and SIGURG: F_OWNER_* and an id, 0 for nobody."""
@@ -238,8 +243,7 @@ class Procs(Protocol):
         """0 in the child, with this host's objects renewed already. Only the calling thread lives on."""
 
     def clone(self, flags: int, exit_signal: int) -> int:
-        """fork() with CLONE_PARENT, or another signal than SIGCHLD (0: none) at the child's end. Where the host has no
-        such thing: EINVAL for CLONE_PARENT, and always SIGCHLD."""
+        """fork() with CLONE_PARENT, or another signal than SIGCHLD (0: none) at the child's end. Host posix: EINVAL."""
 
     def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
         """(pid, wait status in Linux' encoding, usage); pid 0 with WNOHANG and nothing to report. Waits otherwise."""
@@ -305,8 +309,8 @@ class Procs(Protocol):
 
     def set_identity(self, uid: int, gid: int, groups: Sequence[int], capabilities: int) -> None:
         """Touch files as this user from now on (setfsuid(2)), in the calling thread, and use no other capabilities than
-        these, as 1 << CAP_*. Only a privileged host process on a host that can does it; elsewhere files stay the host
-        user's."""
+        these, as 1 << CAP_*. Only a privileged host process does it; elsewhere files stay the host user's. Host posix:
+        in all threads, and root has all capabilities, others have none."""
 
     def limit_capabilities(self, kept: int) -> None:
         """Give up all others for good (capabilities(7)), in the calling thread and what it starts. Does nothing where

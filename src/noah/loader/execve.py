@@ -11,7 +11,7 @@ from typing import Final
 from noah.abi import elf as abi
 from noah.abi.capability import CAP_DAC_OVERRIDE
 from noah.abi.errno import EACCES, ELOOP, ENOENT, ENOEXEC, EPERM, ETXTBSY, LinuxError
-from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY
+from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_ACCMODE, O_NOFOLLOW, O_RDONLY
 from noah.abi.limits import BINPRM_BUF_SIZE
 from noah.abi.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
 from noah.abi.personality import ADDR_NO_RANDOMIZE
@@ -31,6 +31,7 @@ from noah.util.text import printable
 from noah.vfs.caller import Caller
 from noah.vfs.credentials import Credentials, FileCapabilities
 from noah.vfs.file import OpenFile
+from noah.vfs.handle import HostFile
 from noah.vm.arena import PAGE
 
 _MAX_REWRITES: Final = 5  # scripts whose interpreter is a script (fs/exec.c: exec_binprm)
@@ -107,12 +108,23 @@ def open_program(caller: Caller, dirfd: int, path: bytes, flags: int) -> OpenFil
         stat = file.stat()
         if stat.mode & S_IFMT != S_IFREG or not _may_execute(caller.creds, stat):
             raise LinuxError(EACCES)
-        if file.is_written():
+        written = file.is_written()
+        if written or (written is None and _writes(caller, stat)):
             raise LinuxError(ETXTBSY)
     except LinuxError:
         file.release()
         raise
     return file
+
+
+def _writes(caller: Caller, stat: Stat) -> bool:
+    """Whether the process itself has a file open for writing. What memfd_create(2) gives does not count there."""
+    for _, file in tuple(caller.fds.items()):
+        if file.flags & O_ACCMODE != O_RDONLY and isinstance(file, HostFile) and not file.path.startswith(b"/memfd:"):
+            other = file.stat()
+            if (other.dev, other.ino) == (stat.dev, stat.ino):
+                return True
+    return False
 
 
 def _may_execute(creds: Credentials, stat: Stat) -> bool:

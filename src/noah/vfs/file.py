@@ -155,8 +155,8 @@ class OpenFile:
         """For mmap(2). None: anonymous memory will do (/dev/zero)."""
         raise LinuxError(ENODEV)
 
-    def is_written(self) -> bool:
-        """Whether somebody has the file open for writing, so that it cannot be executed (ETXTBSY)."""
+    def is_written(self) -> bool | None:
+        """Whether somebody has the file open for writing, so that it cannot be executed (ETXTBSY); None: no telling."""
         return False
 
     def reopen(self, caller: Caller, flags: int) -> OpenFile:

@@ -52,7 +52,10 @@ class StreamFile(HostFile):
         if self.pushed_back and views:
             views[0][:1] = self.pushed_back
             self.pushed_back = b""
-            return 1
+            try:
+                return 1 + self.files.preadv_nowait(self.fd, advance(views, 1))
+            except LinuxError:
+                return 1
         files = self.files
         fd = self.fd
         while self._nowait:

@@ -47,6 +47,8 @@ class LinuxFiles(PosixFiles):
 
     __slots__ = ()
 
+    hints = 0
+
     def openat(self, dirfd: int, path: bytes, flags: int, mode: int = 0) -> int:
         if not _SAME:
             flags = OPEN.to_host(flags) | flags & linux.O_ACCMODE
@@ -67,12 +69,12 @@ class LinuxFiles(PosixFiles):
         how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve | linux.RESOLVE_IN_ROOT)
         return syscall("openat2", rootfd, path, how, len(how))
 
-    def is_written(self, fd: int) -> bool:
+    def is_written(self, fd: int) -> bool | None:
         # A lease is what tells; only the owner and root get one (fcntl(2), F_SETLEASE).
         try:
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
-            return error.errno == errno.EAGAIN
+            return True if error.errno == errno.EAGAIN else None
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return False
 

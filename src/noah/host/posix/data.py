@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from noah.abi import fcntl as linux
 from noah.abi.errno import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, LinuxError
 from noah.host.errnos import from_host
+from noah.host.posix.splice import splice
 from noah.host.tables import Numbers, named
 
 if TYPE_CHECKING:
@@ -103,11 +104,25 @@ class PosixData:
             raise from_host(error) from None
 
     def copy_file_range(self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, count: int) -> int:
+        self._check_apart(fd_in, off_in, fd_out, off_out, count)
         data = self.read(fd_in, min(count, _CHUNK)) if off_in is None else self.pread(fd_in, min(count, _CHUNK), off_in)
         done = self.write(fd_out, data) if off_out is None else self.pwrite(fd_out, data, off_out)
         if off_in is None and done < len(data):
             self.lseek(fd_in, done - len(data), linux.SEEK_CUR)
         return done
+
+    def _check_apart(self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, count: int) -> None:
+        """EINVAL for parts of one file that overlap: generic_copy_file_checks()."""
+        try:
+            if not os.path.sameopenfile(fd_in, fd_out):
+                return
+            start = os.lseek(fd_in, 0, os.SEEK_CUR) if off_in is None else off_in
+            target = os.lseek(fd_out, 0, os.SEEK_CUR) if off_out is None else off_out
+            count = min(count, os.fstat(fd_in).st_size - start)
+        except OSError as error:
+            raise from_host(error) from None
+        if count > 0 and target < start + count and start < target + count:
+            raise LinuxError(EINVAL)
 
     def sendfile(self, out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
         return self.copy_file_range(in_fd, offset, out_fd, None, count)
@@ -115,7 +130,7 @@ class PosixData:
     def splice(
         self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, count: int, flags: int = 0
     ) -> int:
-        raise LinuxError(EINVAL, "no splice on this host")
+        return splice(fd_in, off_in, fd_out, off_out, count)
 
     def tee(self, fd_in: int, fd_out: int, count: int, flags: int = 0) -> int:
         raise LinuxError(EINVAL, "no tee on this host")
@@ -127,14 +142,8 @@ class PosixData:
             raise from_host(error) from None
 
     def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
-        """Only the size can be had in the POSIX way: mode 0 makes the file longer, KEEP_SIZE reserves nothing."""
-        if mode & ~linux.FALLOC_FL_KEEP_SIZE:
-            raise LinuxError(EOPNOTSUPP, f"no fallocate mode {mode:#x} on this host")
-        try:
-            if mode == 0 and os.fstat(fd).st_size < offset + length:
-                os.ftruncate(fd, offset + length)
-        except OSError as error:
-            raise from_host(error) from None
+        """Python's posix_fallocate is not on every POSIX host; C libraries take its place by writing."""
+        raise LinuxError(EOPNOTSUPP, "no fallocate on this host")
 
     def fsync(self, fd: int) -> None:
         try:
@@ -171,8 +180,8 @@ def _ready(fd: int, event: int) -> int:
         mode = os.fstat(fd).st_mode
     except OSError as error:
         raise from_host(error) from None
-    if stat.S_ISREG(mode):
-        return mode
+    if stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and event == select.POLLOUT and not os.isatty(fd)):
+        return mode  # Linux' /dev/random, which takes everything, never polls writable
     poll = select.poll()
     poll.register(fd, event)
     found = poll.poll(0)

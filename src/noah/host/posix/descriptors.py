@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
+import stat
 import struct
 import sys
 import termios
@@ -11,9 +13,10 @@ from typing import Final
 
 from noah.abi import fcntl as linux
 from noah.abi import mman
-from noah.abi.errno import EACCES, EAGAIN, EINVAL, LinuxError
+from noah.abi.errno import EACCES, EAGAIN, EBADF, EINVAL, EPERM, LinuxError
 from noah.host.errnos import from_host
 from noah.host.openflags import ALWAYS, POSIX
+from noah.host.posix.libc import LIBC, last_error
 from noah.host.tables import Flags, Numbers, named
 from noah.host.values import Flock
 
@@ -61,24 +64,30 @@ class PosixDescriptors:
             raise from_host(error) from None
 
     def reopen(self, fd: int, flags: int) -> int:
-        if (path := self.fd_path(fd)) is not None:
-            try:
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                return os.open(".", POSIX.to_host(flags) | flags & linux.O_ACCMODE | ALWAYS, dir_fd=fd)
+            if (path := self.fd_path(fd)) is not None:
                 new = os.open(path, POSIX.to_host(flags) | flags & linux.O_ACCMODE | ALWAYS)
                 if os.path.sameopenfile(fd, new):
                     return new
                 os.close(new)  # the name means another file by now
-            except OSError as error:
-                raise from_host(error) from None
+        except OSError as error:
+            raise from_host(error) from None
         access = self.get_flags(fd) & linux.O_ACCMODE
         if access not in (linux.O_RDWR, flags & linux.O_ACCMODE):
             raise LinuxError(EACCES, "this host cannot open a descriptor's file again")
         return self.dup(fd)
 
     def fd_path(self, fd: int) -> bytes | None:
-        if _GET_PATH is None:
-            return None
+        """Of directories and terminals alone, but on macOS."""
         try:
-            return fcntl.fcntl(fd, _GET_PATH, bytes(_PATH_MAX)).partition(b"\0")[0]
+            if _GET_PATH is not None:
+                return fcntl.fcntl(fd, _GET_PATH, bytes(_PATH_MAX)).partition(b"\0")[0]
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISDIR(mode):
+                return _directory_path(fd)
+            return os.fsencode(os.ttyname(fd)) if stat.S_ISCHR(mode) else None
         except OSError:
             return None
 
@@ -90,6 +99,8 @@ class PosixDescriptors:
         return POSIX.to_linux(flags) | flags & linux.O_ACCMODE
 
     def set_flags(self, fd: int, flags: int) -> None:
+        if flags & linux.O_DIRECT:
+            raise LinuxError(EINVAL, "no O_DIRECT on this host")
         try:
             fcntl.fcntl(fd, fcntl.F_SETFL, POSIX.to_host(flags))
         except OSError as error:
@@ -101,8 +112,8 @@ class PosixDescriptors:
         except OSError as error:
             raise from_host(error) from None
 
-    def is_written(self, fd: int) -> bool:
-        return False
+    def is_written(self, fd: int) -> bool | None:
+        return None
 
     def fcntl_lock(self, fd: int, command: int, lock: Flock) -> Flock:
         host_command, kind = _LOCK_COMMANDS.to_host(command), _LOCK_TYPES.to_host(lock.type)
@@ -138,17 +149,25 @@ class PosixDescriptors:
 
     def get_pipe_size(self, fd: int) -> int:
         """What macOS and Linux give a pipe as a rule: POSIX has no way to ask."""
-        self.get_flags(fd)
+        try:
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                raise LinuxError(EBADF)
+        except OSError as error:
+            raise from_host(error) from None
         return PIPE_SIZE
 
     def set_pipe_size(self, fd: int, size: int) -> int:
-        raise LinuxError(EINVAL, "pipes have one size on this host")
+        """The one size that there is, which may be more than was asked for, as on Linux."""
+        if size > self.get_pipe_size(fd):
+            raise LinuxError(EPERM, "pipes have one size on this host")
+        return PIPE_SIZE
 
     def get_owner(self, fd: int) -> tuple[int, int]:
-        try:
-            owner = fcntl.fcntl(fd, fcntl.F_GETOWN)
-        except OSError as error:
-            raise from_host(error) from None
+        # A group's id is negative, which Python's fcntl() takes for an error.
+        ctypes.set_errno(0)
+        owner = LIBC.fcntl(fd, fcntl.F_GETOWN)
+        if owner == -1 and ctypes.get_errno():
+            raise last_error()
         return (linux.F_OWNER_PGRP, -owner) if owner < 0 else (linux.F_OWNER_PID, owner)
 
     def set_owner(self, fd: int, kind: int, id: int) -> None:
@@ -198,3 +217,20 @@ class PosixDescriptors:
         except OSError as error:
             raise from_host(error) from None
         return int.from_bytes(count, sys.byteorder)
+
+
+def _directory_path(fd: int) -> bytes:
+    """By going there and back. Noah's own working directory does not matter: all relative paths have a dirfd."""
+    try:
+        here = os.open(".", os.O_RDONLY | ALWAYS)
+    except OSError:  # it was removed, or is closed to the guest's user
+        here = -1
+    try:
+        os.fchdir(fd)
+        return os.getcwdb()
+    finally:
+        if here >= 0:
+            os.fchdir(here)
+            os.close(here)
+        else:
+            os.chdir("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from noah.abi.fcntl import DT_DIR, DT_LNK, DT_REG
+from noah.abi.fcntl import DT_DIR, DT_LNK, DT_REG, O_NOATIME
 from noah.host.errnos import from_host
 from noah.host.posix.data import PosixData
 from noah.host.posix.descriptors import PosixDescriptors
@@ -17,6 +17,8 @@ class PosixFiles(PosixData, PosixPaths, PosixDescriptors, PosixXattrs):
     """See noah.host.api.Files."""
 
     __slots__ = ()
+
+    hints = O_NOATIME
 
 
 class PosixDirs:
