@@ -86,24 +86,63 @@ CASE(splice) {
     CHECK("with offset", splice(in, &offset, a[1], NULL, 100, 0));
     say("%ld %ld", (long)offset, (long)lseek(in, 0, SEEK_CUR));
     CHECK("pipe to pipe", splice(a[0], NULL, b[1], NULL, 5, 0));
-    CHECK("tee", tee(a[0], b[1], 2, 0));
     offset = 1;
     CHECK("pipe to file", splice(a[0], NULL, out, &offset, 100, 0));
     show("out", out);
     drain("b", b[0]);
     CHECK("empty, nonblocking", splice(a[0], NULL, out, NULL, 10, SPLICE_F_NONBLOCK));
-    CHECK("tee empty", tee(a[0], b[1], 10, SPLICE_F_NONBLOCK));
     CHECK("no pipe", splice(in, NULL, out, NULL, 10, 0));
     CHECK("offset of a pipe", splice(a[0], &offset, out, NULL, 10, 0));
     CHECK("bad flags", splice(in, NULL, a[1], NULL, 10, 0x100));
     CHECK("zero", splice(in, NULL, a[1], NULL, 0, 0));
     CHECK("wrong end", splice(in, NULL, a[0], NULL, 1, 0));
-    CHECK("tee to itself", tee(a[0], a[1], 1, 0));
-    CHECK("tee on a file", tee(in, a[1], 1, 0));
+    CHECK("to itself", splice(a[0], NULL, a[1], NULL, 1, 0));
+    CHECK("to a file at its end", splice(a[0], NULL, NEED(open("out", O_WRONLY | O_APPEND)), NULL, 1, 0));
     CHECK("bad", splice(99, NULL, a[1], NULL, 1, 0));
     close(a[1]);
     CHECK("end", splice(a[0], NULL, out, NULL, 10, 0));
-    CHECK("tee end", tee(a[0], b[1], 10, 0));
+    close(b[0]);
+    signal(SIGPIPE, SIG_IGN);
+    CHECK("nobody reads", splice(in, &offset, b[1], NULL, 3, 0));
+    signal(SIGPIPE, SIG_DFL);
+}
+
+CASE(splice_waits) {
+    int a[2], b[2];
+    char text[64];
+    pid_t child;
+    NEED(pipe(a) | pipe(b));
+    START_CHILD(child) {
+        sleep_ms(100);
+        NEED(write(a[1], "late", 4));
+    }
+    close(a[1]);
+    CHECK("waits", splice(a[0], NULL, b[1], NULL, 10, 0));
+    CHECK("read", read(b[0], text, sizeof text));
+    reap("writer", child);
+    CHECK("end", splice(a[0], NULL, b[1], NULL, 10, 0));
+    int in = NEED(open("in", O_RDWR | O_CREAT, 0644));
+    NEED(ftruncate(in, 200000));
+    fcntl(b[1], F_SETFL, O_NONBLOCK);
+    long all = 0, moved;
+    while ((moved = splice(in, NULL, b[1], NULL, 10000, 0)) > 0) all += moved;
+    CHECK("full", moved);
+    BOOL("as much as fits", all >= PAGE && all == lseek(in, 0, SEEK_CUR));
+}
+
+CASE(tee) {
+    put_text("in", "0123456789");
+    int in = NEED(open("in", O_RDWR)), a[2], b[2];
+    NEED(pipe(a) | pipe(b));
+    NEED(write(a[1], "0123", 4));
+    CHECK("tee", tee(a[0], b[1], 2, 0));
+    drain("b", b[0]);
+    drain("a", a[0]);
+    CHECK("empty", tee(a[0], b[1], 10, SPLICE_F_NONBLOCK));
+    CHECK("to itself", tee(a[0], a[1], 1, 0));
+    CHECK("on a file", tee(in, a[1], 1, 0));
+    close(a[1]);
+    CHECK("end", tee(a[0], b[1], 10, 0));
 }
 
 CASE(vmsplice) {

@@ -127,6 +127,12 @@ CASE(o_path) {
     CHECK("readlinkat empty", readlinkat(fd, "", text, sizeof text));
     CHECK("openat under a link", openat(fd, "x", O_RDONLY));
     close(fd);
+    NEED(mkfifo("fifo", 0600));
+    fd = NEED(open("fifo", O_PATH));
+    CHECK("fstat FIFO", fstat(fd, &st));
+    BOOL("is a FIFO", S_ISFIFO(st.st_mode));
+    CHECK("nobody reads it", open("fifo", O_WRONLY | O_NONBLOCK));
+    close(fd);
     fd = NEED(open("d", O_PATH | O_DIRECTORY));
     int inside = NEED(openat(fd, "inside", O_RDONLY));
     CHECK("read below", read(inside, text, 6));
@@ -153,11 +159,15 @@ CASE(tmpfile) {
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     CHECK("linkat", linkat(AT_FDCWD, path, AT_FDCWD, "named", AT_SYMLINK_FOLLOW));
     say_mode("named", "named");
-    CHECK("read only", open(".", O_TMPFILE | O_RDONLY, 0600));
     int exclusive = open(".", O_TMPFILE | O_WRONLY | O_EXCL, 0600);
     snprintf(path, sizeof path, "/proc/self/fd/%d", exclusive);
     CHECK("linkat O_EXCL", linkat(AT_FDCWD, path, AT_FDCWD, "never", AT_SYMLINK_FOLLOW));
-    CHECK("on a file", open("named", O_TMPFILE | O_RDWR, 0600));
+}
+
+CASE(tmpfile_refused) {
+    put_text("file", "x");
+    CHECK("read only", open(".", O_TMPFILE | O_RDONLY, 0600));
+    CHECK("on a file", open("file", O_TMPFILE | O_RDWR, 0600));
     CHECK("missing", open("none", O_TMPFILE | O_RDWR, 0600));
 }
 

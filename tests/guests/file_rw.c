@@ -98,11 +98,19 @@ CASE(vectors) {
     CHECK("pwritev", pwritev(fd, parts, 1, 4));
     CHECK("preadv negative", preadv(fd, into, 3, -5));
     CHECK("preadv2 -1 uses the position", preadv2(fd, into, 3, -1, 0));
-    CHECK("pwritev2 append", pwritev2(fd, parts, 1, 0, RWF_APPEND));
     CHECK("preadv2 unknown flag", preadv2(fd, into, 3, 0, 0x4000));
     CHECK("preadv2 nowait", preadv2(fd, into, 1, 0, RWF_NOWAIT) >= -1);
     CHECK("pwritev2 dsync", pwritev2(fd, parts, 1, 0, RWF_DSYNC));
     show("at last", fd);
+}
+
+CASE(appending_vectors) {
+    int fd = NEED(open("f", O_RDWR | O_CREAT, 0644));
+    struct iovec part = {"one ", 4};
+    NEED(pwrite(fd, "0123456789", 10, 0));
+    CHECK("pwritev2", pwritev2(fd, &part, 1, 0, RWF_APPEND));
+    CHECK("position", lseek(fd, 0, SEEK_CUR));
+    show("all", fd);
 }
 
 CASE(seeking) {
@@ -195,6 +203,10 @@ CASE(allocating) {
     CHECK("zero range", fallocate(fd, FALLOC_FL_ZERO_RANGE, 4096, 10));
     NEED(pread(fd, text, 8192, 0));
     say("%d %d", text[4096], text[4106]);
+}
+
+CASE(allocating_refused) {
+    int fd = NEED(open("f", O_RDWR | O_CREAT, 0644));
     CHECK("no length", fallocate(fd, 0, 0, 0));
     CHECK("negative", fallocate(fd, 0, -1, 10));
     CHECK("unknown mode", fallocate(fd, 0x4000, 0, 10));
@@ -204,6 +216,10 @@ CASE(allocating) {
     NEED(pipe(ends));
     CHECK("pipe", fallocate(ends[1], 0, 0, 10));
     CHECK("directory", fallocate(NEED(open(".", O_RDONLY)), 0, 0, 10));
+}
+
+CASE(allocating_in_any_way) {
+    int fd = NEED(open("f", O_RDWR | O_CREAT, 0644));
     CHECK_ERROR("posix_fallocate", posix_fallocate(fd, 0, 200000));
     CHECK("size", lseek(fd, 0, SEEK_END));
     CHECK_ERROR("posix_fadvise", posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));

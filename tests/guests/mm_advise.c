@@ -175,8 +175,6 @@ CASE(memfd) {
     IN_CHILD("child") map[PAGE + 1] = 'c';
     NEED(pread(fd, &byte, 1, PAGE + 1));
     say("%c", byte);
-    CHECK("seals", fcntl(fd, F_GET_SEALS));
-    CHECK("add without allow", fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
     CHECK("cloexec", fcntl(fd, F_GETFD));
     char link[64] = "", path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -194,7 +192,10 @@ CASE(memfd) {
 }
 
 CASE(seals) {
-    int fd = NEED(memfd_create("sealed", MFD_ALLOW_SEALING));
+    int fd = NEED(memfd_create("name", MFD_CLOEXEC));
+    CHECK("seals", fcntl(fd, F_GET_SEALS));
+    CHECK("add without allow", fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+    fd = NEED(memfd_create("sealed", MFD_ALLOW_SEALING));
     NEED(ftruncate(fd, 2 * PAGE));
     CHECK("none", fcntl(fd, F_GET_SEALS));
     CHECK("shrink", fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK));

@@ -65,6 +65,17 @@ CASE(capacity) {
     CHECK("one byte", write(ends[1], text, 1));
     NEED(read(ends[0], text, 4096));
     CHECK("partial", write(ends[1], text, 10000));
+    CHECK("negative", fcntl(ends[1], F_SETPIPE_SZ, -1));
+    CHECK("as it is", fcntl(ends[1], F_SETPIPE_SZ, 65536));
+    CHECK("on a file", fcntl(NEED(open("f", O_CREAT | O_RDWR, 0600)), F_GETPIPE_SZ));
+    CHECK("set on a file", fcntl(NEED(open("f", O_RDWR)), F_SETPIPE_SZ, 65536));
+}
+
+CASE(changing_capacity) {
+    int ends[2];
+    NEED(pipe2(ends, O_NONBLOCK));
+    long total = 0, n;
+    NEED(write(ends[1], text, 10000));
     CHECK("shrink below content", fcntl(ends[1], F_SETPIPE_SZ, 4096));
     while (read(ends[0], text, sizeof text) > 0) {}
     CHECK("shrink", fcntl(ends[1], F_SETPIPE_SZ, 1));
@@ -73,8 +84,6 @@ CASE(capacity) {
     while ((n = write(ends[1], text, 512)) > 0) total += n;
     say("total %ld", total);
     CHECK("grow", fcntl(ends[1], F_SETPIPE_SZ, 100000));
-    CHECK("negative", fcntl(ends[1], F_SETPIPE_SZ, -1));
-    CHECK("on a file", fcntl(NEED(open("f", O_CREAT | O_RDWR, 0600)), F_GETPIPE_SZ));
 }
 
 CASE(blocking) {
@@ -153,7 +162,7 @@ CASE(atomic_writes) {
 
 CASE(packets) {
     int ends[2];
-    CHECK("pipe2", pipe2(ends, O_DIRECT));
+    NEED(pipe2(ends, O_DIRECT));
     say("%#o", flags_of(ends[1]));
     NEED(write(ends[1], "first", 5));
     NEED(write(ends[1], "second", 6));
@@ -172,10 +181,14 @@ CASE(stat_of_a_pipe) {
     CHECK("fchmod", fchmod(ends[0], 0640));
     NEED(fstat(ends[1], &b));
     say("%o", b.st_mode);
+}
+
+CASE(reopening) {
+    int ends[2];
+    NEED(pipe(ends));
     char path[64], target[64] = "";
     snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
-    int again = open(path, O_WRONLY);
-    CHECK("reopened the other way", again >= 0);
+    int again = NEED(open(path, O_WRONLY));
     CHECK("write", write(again, "x", 1));
     CHECK("read", read(ends[0], target, 1));
 }

@@ -153,7 +153,7 @@ CASE(exit_while_children_run) {
 }
 
 CASE(subreaper) {
-    CHECK("set", prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+    NEED(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
     int flag = 0;
     CHECK("get", prctl(PR_GET_CHILD_SUBREAPER, &flag, 0, 0, 0));
     say("%d", flag);
@@ -190,6 +190,7 @@ CASE(parent_death_signal) {
             NEED(write(ends[1], "alive", 5));
             _exit(0);
         }
+        close(ready[1]);
         NEED(read(ready[0], &byte, 1));
     }
     close(ends[1]);

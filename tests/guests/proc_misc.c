@@ -47,14 +47,7 @@ CASE(process_control) {
         IN_CHILD("inherited") CHECK("get", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
         CHECK("death signal", prctl(PR_GET_PDEATHSIG, &number));
         say("%d", number);
-        CHECK("set", prctl(PR_SET_PDEATHSIG, SIGUSR1));
-        CHECK("get", prctl(PR_GET_PDEATHSIG, &number));
-        say("%d", number);
         CHECK("bad pointer", prctl(PR_GET_PDEATHSIG, BAD_POINTER));
-        IN_CHILD("not inherited") {
-            prctl(PR_GET_PDEATHSIG, &number);
-            say("%d", number);
-        }
         CHECK("timer slack", prctl(PR_SET_TIMERSLACK, 70000));
         CHECK("get", prctl(PR_GET_TIMERSLACK));
     }
@@ -63,6 +56,19 @@ CASE(process_control) {
     CHECK("get seccomp", prctl(PR_GET_SECCOMP));
     CHECK("thp", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
     CHECK("subreaper bad pointer", prctl(PR_GET_CHILD_SUBREAPER, BAD_POINTER));
+}
+
+CASE(death_signal) {
+    int number = -1;
+    IN_CHILD("child") {
+        CHECK("set", prctl(PR_SET_PDEATHSIG, SIGUSR1));
+        CHECK("get", prctl(PR_GET_PDEATHSIG, &number));
+        say("%d", number);
+        IN_CHILD("not inherited") {
+            prctl(PR_GET_PDEATHSIG, &number);
+            say("%d", number);
+        }
+    }
 }
 
 CASE(personality) {

@@ -58,6 +58,23 @@ CASE(senders) {
     signal(40, SIG_DFL);
 }
 
+static void note_number(int signo) { say("%s", signal_name(signo)); }
+
+CASE(numbers_from_other_processes) {
+    pid_t self = getpid();
+    sigset_t set = set_of(SIGUSR1, 41), old;
+    signal(SIGUSR1, note_number);
+    signal(41, note_number);
+    sigprocmask(SIG_BLOCK, &set, &old);
+    IN_CHILD("sender") {
+        for (int i = 0; i < 3; i++) NEED(kill(self, 41));
+        for (int i = 0; i < 2; i++) NEED(kill(self, SIGUSR1));
+    }
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    signal(SIGUSR1, SIG_DFL);
+    signal(41, SIG_DFL);
+}
+
 CASE(from_other_processes) {
     pid_t self = getpid();
     sigset_t set = set_of(SIGUSR1, 41), old;
@@ -215,6 +232,23 @@ CASE(queue_limit) {
     }
 }
 
+static void no_words(int signo) { (void)signo; }
+
+CASE(waiting_for_the_sender) {
+    sigset_t set = set_of(SIGUSR1, SIGUSR2), old;
+    siginfo_t info;
+    sigprocmask(SIG_BLOCK, &set, &old);
+    pid_t self = getpid(), child;
+    START_CHILD(child) {
+        sleep_ms(30);
+        kill(self, SIGUSR1);
+    }
+    CHECK("wait", sigwaitinfo(&set, &info));
+    BOOL("sender", info.si_pid == child);
+    reap("child", child);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
 CASE(sigtimedwait) {
     sigset_t set = set_of(SIGUSR1, SIGUSR2), old, none;
     siginfo_t info;
@@ -239,9 +273,8 @@ CASE(sigtimedwait) {
         kill(self, SIGUSR1);
     }
     CHECK("wait", sigwaitinfo(&set, &info));
-    BOOL("sender", info.si_pid == child);
     reap("child", child);
-    catch(SIGHUP, 0);
+    signal(SIGHUP, no_words);
     START_CHILD(child) {
         sleep_ms(30);
         kill(self, SIGHUP);

@@ -66,6 +66,11 @@ CASE(clocks_of_processes) {
     clockid_t clock;
     CHECK_ERROR("own", clock_getcpuclockid(getpid(), &clock));
     BOOL("runs", now_ns(clock) > 0);
+    CHECK_ERROR("of nobody", clock_getcpuclockid(0x3ffffff, &clock));
+}
+
+CASE(clocks_of_children) {
+    clockid_t clock;
     pid_t child;
     int gate[2];
     char byte;

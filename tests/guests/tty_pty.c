@@ -43,13 +43,11 @@ static void quiet(const char *what, int fd) {
 static void types(const char *keys) { NEED(write(master, keys, strlen(keys))); }
 
 CASE(making) {
-    int unlocked, number;
+    int number;
     master = NEED(posix_openpt(O_RDWR | O_NOCTTY));
     NEED(ioctl(master, TIOCGPTN, &number));
     snprintf(name, sizeof name, "/dev/pts/%d", number);
     CHECK("locked", open(name, O_RDWR | O_NOCTTY));
-    CHECK("TIOCGPTLCK", ioctl(master, TIOCGPTLCK, &unlocked));
-    say("%d", unlocked);
     CHECK("unlockpt", unlockpt(master));
     BOOL("ptsname", strcmp(ptsname(master), name) == 0);
     slave = open(name, O_RDWR | O_NOCTTY);
@@ -65,6 +63,16 @@ CASE(making) {
     CHECK("isatty null", isatty(NEED(open("/dev/null", O_RDWR))));
     CHECK("second", ({ int other = NEED(posix_openpt(O_RDWR | O_NOCTTY)); int n; NEED(ioctl(other, TIOCGPTN, &n)); n != number; }));
     CHECK("TIOCGPTPEER", ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY) >= 0);
+}
+
+CASE(lock) {
+    int locked = -1;
+    master = NEED(posix_openpt(O_RDWR | O_NOCTTY));
+    CHECK("TIOCGPTLCK", ioctl(master, TIOCGPTLCK, &locked));
+    say("%d", locked);
+    NEED(unlockpt(master));
+    CHECK("TIOCGPTLCK", ioctl(master, TIOCGPTLCK, &locked));
+    say("%d", locked);
 }
 
 CASE(attributes) {
