@@ -238,7 +238,9 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         files.asker = process
     attach_process(mounts, process, RELEASE, VERSION)
     own_names = options.network == "none" or not _is_host_root(options)
-    process.network = Network(b"noah-%s/" % process.box.name if own_names else b"", offline=offline)
+    process.network = Network(
+        process.box.socket_names, b"noah-%s/" % process.box.name if own_names else b"", offline=offline
+    )
     process.signals = SignalState(process)
     process.timers = Timers(process)
     process.futexes = Futexes()

@@ -36,6 +36,33 @@ def fill(name):
     memory.close()
 
 
+def reply(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(path)
+        for _ in range(2):
+            data, sender = server.recvfrom(100)
+            server.sendto(data.upper(), sender)
+
+
+def datagrams():
+    folder = os.path.abspath("datagrams")
+    os.mkdir(folder)
+    server = multiprocessing.get_context("fork").Process(target=reply, args=(folder + "/server",))
+    server.start()
+    while not os.path.exists(folder + "/server"):
+        time.sleep(0.01)
+    for name in (folder + "/client", "\0noah/client"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(name)
+            client.sendto(b"by name", folder + "/server")
+            data, sender = client.recvfrom(100)
+            print(data, sender == folder + "/server")
+    server.join()
+    for name in ("client", "server"):
+        os.unlink(f"{folder}/{name}")
+    os.rmdir(folder)
+
+
 def threads():
     total, lock = [0], threading.Lock()
 
@@ -167,6 +194,7 @@ def tls():
 if __name__ == "__main__":
     threads()
     processes()
+    datagrams()
     asyncio.run(serve())
     tls()
     sys.stdout.flush()

@@ -477,9 +477,15 @@ class HostPlace(Place):
             return self._handle, name + b"\0"  # a whole path: the host's peers see it as the guest's would
         head, slash, last = name.rpartition(b"/")
         if not slash:
-            return self._handle, self._host_name(self._handle, name)
+            return self._handle, self._own_name(self._handle, name)
         handle = Handle(files, files.openat(self._dirfd, head or b"/", O_PATH | O_DIRECTORY))
-        return handle, self._host_name(handle, last)
+        return handle, self._own_name(handle, last)
+
+    def _own_name(self, handle: Handle, name: bytes) -> bytes:
+        """A name that tells this socket from those of other processes, if there is room for it."""
+        path = self._host_name(handle, name)
+        longer = path.replace(b"/proc/self/", b"/proc/%d/" % self._tree.host.procs.getpid(), 1)
+        return longer if len(longer) <= UNIX_PATH_MAX else path
 
     def _host_name(self, handle: Handle, name: bytes) -> bytes:
         # HOST: without /proc/self/fd there is no name for a descriptor; the path that was walked is the next best

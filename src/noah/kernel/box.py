@@ -17,6 +17,7 @@ from noah.host.api import Host
 from noah.kernel.asking import ASKING_SIZE, Asking
 from noah.kernel.card import CARDS_SIZE, Cards, Shown
 from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
+from noah.net.names import NAMES_SIZE, SocketNames
 from noah.vfs.credentials import Credentials
 
 _BLOCK: Final = 4096  # process ids that are looked at together
@@ -43,6 +44,7 @@ class Box:
         "asking",
         "cards",
         "lock_waits",
+        "socket_names",
     )
 
     def __init__(self, host: Host, fd: int = -1) -> None:
@@ -51,7 +53,7 @@ class Box:
         self._ipc = (-1, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
-        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + records + members + _PROGRAMS + _NAME
+        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + NAMES_SIZE + records + members + _PROGRAMS + _NAME
         shared = host.mem.shared(size, fd)
         self._name = shared[-_NAME:]
         shared = shared[:-_NAME]
@@ -61,6 +63,8 @@ class Box:
         shared = shared[ASKING_SIZE:]
         self.lock_waits = LockWaits(shared[:LOCK_WAITS_SIZE])
         shared = shared[LOCK_WAITS_SIZE:]
+        self.socket_names = SocketNames(shared[:NAMES_SIZE])
+        shared = shared[NAMES_SIZE:]
         self._records = shared[:records].cast("I")
         self._members = shared[records : records + PID_MAX_LIMIT]
         self._blocks = shared[records + PID_MAX_LIMIT : -_PROGRAMS]  # which parts of _members are worth a look

@@ -142,7 +142,7 @@ class Process:
         self.aio: dict[int, AioContext] = {}
         self.ipc: Ipc | None = None
         """The box's IPC objects, once the process has asked for one."""
-        self.network = Network()
+        self.network = Network(box.socket_names)
         self.personality = 0
         self.dumpable = 1
         self.no_new_privs = False

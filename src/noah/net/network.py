@@ -11,17 +11,20 @@ from hashlib import sha256
 from typing import Final
 
 from noah.abi.socket import AF_UNIX, UNIX_PATH_MAX
+from noah.net.names import SocketNames
 
 _FAMILY: Final = AF_UNIX.to_bytes(2, "little")
 _MOST_LONG: Final = 1000
 
 
 class Network:
-    """offline: there are AF_UNIX sockets only, as in a kernel without networks. prefix: of abstract names."""
+    """offline: there are AF_UNIX sockets only, as in a kernel without networks. prefix: of abstract names. names: of
+    sockets with a file."""
 
-    __slots__ = ("_long", "offline", "prefix")
+    __slots__ = ("_long", "names", "offline", "prefix")
 
-    def __init__(self, prefix: bytes = b"", *, offline: bool = False) -> None:
+    def __init__(self, names: SocketNames, prefix: bytes = b"", *, offline: bool = False) -> None:
+        self.names = names
         self.prefix = prefix
         self.offline = offline
         self._long: dict[bytes, bytes] = {}  # by the host's name

@@ -44,6 +44,7 @@ from noah.vfs.stream import StreamFile, advance
 if TYPE_CHECKING:
     from noah.host.api import Sockets
     from noah.host.values import Received
+    from noah.net.unix import HostAddress
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile, Views
 
@@ -57,10 +58,11 @@ class SocketFile(StreamFile):
     """A socket of the host.
 
     A listening one is O_NONBLOCK on the host, as accept(2) has no flag not to wait; what the guest set is in `flags`.
-    `bound` is the AF_UNIX address that the guest gave, as the host may know it by another name.
+    `bound` is the AF_UNIX address that the guest gave, as the host may know it by another name; `host_name` keeps what
+    that one refers to.
     """
 
-    __slots__ = ("bound", "is_stream", "listening", "peer", "sockets")
+    __slots__ = ("bound", "host_name", "is_stream", "listening", "sockets")
 
     def __init__(self, tree: HostTree, handle: Handle, sockets: Sockets, flags: int) -> None:
         super().__init__(tree, handle, b"socket:", O_RDWR | flags & O_NONBLOCK)
@@ -69,7 +71,7 @@ class SocketFile(StreamFile):
         self.is_stream = int.from_bytes(kind, "little") == SOCK_STREAM
         self.listening = False
         self.bound = b""
-        self.peer = b""
+        self.host_name: HostAddress | None = None
 
     # Waiting
 
@@ -156,6 +158,7 @@ class SocketFile(StreamFile):
             self._wait(caller, POLLIN)
         file = SocketFile(self.tree, Handle(self.files, fd), self.sockets, flags)
         file.bound = self.bound
+        file.host_name = self.host_name
         return file, address
 
     def connect(self, caller: Caller, address: bytes) -> None:

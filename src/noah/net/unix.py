@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EINVAL, ENAMETOOLONG, LinuxError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from noah.vfs.place import Place
 
 _FAMILY: Final = AF_UNIX.to_bytes(2, "little")
+_BY_DESCRIPTOR: Final = re.compile(rb"/proc/(?:self|\d+)/fd/\d+/")
 
 
 def path_of(address: bytes) -> bytes:
@@ -64,13 +66,18 @@ def new_address(caller: Caller, network: Network, address: bytes) -> tuple[HostA
     handle, host_path = place.new_socket_path()
     if len(host_path) > UNIX_PATH_MAX:
         raise LinuxError(ENAMETOOLONG)
+    if host_path[:-1] != path:
+        network.names.note(host_path[:-1], path)
     return HostAddress(_FAMILY + host_path, handle), place
 
 
 def guest_address(network: Network, address: bytes) -> bytes:
-    """An address from the host as the guest may see it: a name that only says where Noah found the file is cut down
-    to the last part."""
+    """An address from the host as the guest may see it: a name that only says where Noah found the file, of a socket
+    that nobody knows any more, is cut down to the last part."""
     path = path_of(address)
-    if path.startswith(b"/proc/self/fd/"):
-        return _FAMILY + path.rpartition(b"/")[2] + b"\0"
-    return network.shown(address)
+    if not path:
+        return network.shown(address)
+    known = network.names.guest(path)
+    if known or _BY_DESCRIPTOR.match(path):
+        return _FAMILY + (known or path.rpartition(b"/")[2]) + b"\0"
+    return address

@@ -175,6 +175,7 @@ def bind(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     if place is not None:
         place.chmod(0o777 & ~task.fs.umask)
         file.bound = address[:2] + path_of(address) + b"\0"
+        file.host_name = host
     return 0
 
 
@@ -185,8 +186,6 @@ def connect(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     address = _read_address(task, addr, addrlen)
     host = peer_address(task, task.process.network, address)
     file.connect(task, host.address)
-    path = path_of(address)
-    file.peer = address[:2] + path + b"\0" if path else b""
     return 0
 
 
@@ -365,11 +364,7 @@ def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPt
 def getpeername(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getpeername(2): the name of the socket at the other end."""
     file = _socket(task, sockfd)
-    address = file.peer_name()
-    shown = guest_address(task.process.network, address)
-    if address != shown:  # only Noah's name for it: the guest's own, or what can be seen of it, says more
-        address = file.peer or shown
-    _put_address(task, address, addr, addrlen)
+    _put_address(task, guest_address(task.process.network, file.peer_name()), addr, addrlen)
     return 0
 
 

@@ -232,7 +232,9 @@ def _to_host(address: bytes) -> Any:
 
 def _to_linux(family: int, address: Any) -> bytes:
     """Linux' struct sockaddr for what Python gives; empty for no address."""
-    if address is None or address == "" or address == b"" or address == ():
+    if address is None:
+        return b""
+    if address == "" or address == b"" or address == ():
         return struct.pack("<H", linux.AF_UNIX) if family == socket.AF_UNIX else b""
     if family == socket.AF_UNIX:
         path = os.fsencode(address)
