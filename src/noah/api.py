@@ -34,7 +34,7 @@ from noah.loader.script import parse_script
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.net.network import Network
-from noah.syscalls import HANDLER_MODULES
+from noah.syscalls import HANDLER_MODULES, beside
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
 from noah.util.text import printable
@@ -148,7 +148,7 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
         options.started()
     gc.freeze()  # a forked child need not copy pages just to scan them
     gc.enable()
-    run(task, table)
+    run(task, table, beside.numbers(process.arch.name))
 
 
 def run_beside(argv: Sequence[bytes], options: Options, line: Callable[[bytes], None]) -> int:

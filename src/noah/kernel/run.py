@@ -13,16 +13,29 @@ from noah.kernel.control import ProcessExit, ThreadExit
 from noah.kernel.exit import end
 from noah.kernel.task import Task
 from noah.mm.fault import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY, fault, host_fault
-from noah.vm.api import EXIT_CRASHED, EXIT_EXCEPTION, EXIT_FAULT, EXIT_HOST_FAULT, EXIT_INTERRUPTED, EXIT_SYSCALL
+from noah.vm.api import (
+    EXIT_CRASHED,
+    EXIT_EXCEPTION,
+    EXIT_FAULT,
+    EXIT_HOST_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_SYSCALL,
+    Answer,
+)
 
 _MASK: Final = (1 << 64) - 1
 _RESTARTS: Final = frozenset((-512, -513, -514, -516))
 _HOST_FAULTS_IN_A_ROW: Final = 1000
 
 
-def run(task: Task, table: list[Callable[..., int]]) -> NoReturn:
-    """Run a task until its process ends; ends the host process in the same way."""
+def run(task: Task, table: list[Callable[..., int]], beside: frozenset[int] = frozenset()) -> NoReturn:
+    """Run a task until its process ends; ends the host process in the same way.
+
+    `beside`: numbers of the calls that another host thread may answer.
+    """
     process = task.process
+    if beside:
+        task.vcpu.answer_beside(_answerer(task, table, beside))
     process.run_task = lambda other: _run_beside(other, table)
     try:
         _loop(task, table)
@@ -45,6 +58,32 @@ def _run_beside(task: Task, table: list[Callable[..., int]]) -> None:
         end(task, how)
     except ThreadExit as how:
         _leave(task, how)
+
+
+def _answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]) -> Answer:
+    """What _loop() does with a call, for the engine to do beside it."""
+    signals = task.process.signals
+
+    def answer(nr: int, *registers: int) -> tuple[int, bool] | None:
+        nr &= 0xFFFF_FFFF
+        if nr not in beside:
+            return None
+        try:
+            result = table[nr](task, *registers)
+        except LinuxError as error:
+            if -error.errno in _RESTARTS:  # a signal came before anything had been done
+                return None
+            result = -error.errno
+            if error.errno == EFBIG:
+                signals.collect(task)
+        except MemoryError:
+            result = -ENOMEM
+        except Exception:
+            report_bug(task, nr)
+            result = -EIO
+        return result & _MASK, bool(signals.attention)
+
+    return answer
 
 
 def _leave(task: Task, how: ThreadExit) -> None:

@@ -341,6 +341,7 @@ class Task:
         """Let the host check files against the guest's credentials, where it can: see Procs.set_identity()."""
         creds = self.creds
         self.host.procs.set_identity(creds.fsuid, creds.fsgid, creds.groups, creds.effective)
+        self.vcpu.host_thread_changed()
 
     def check_not_running(self, stat: Stat) -> None:
         """See noah.vfs.caller.Caller.check_not_running()."""

@@ -12,7 +12,8 @@ tables and traps; it knows no Linux number, no system call's name and no signal.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 from noah.vm.arena import Arena
 from noah.vm.hostclock import HostClock
@@ -42,6 +43,11 @@ class Registers(Protocol):
     def __getitem__(self, index: int, /) -> int: ...
     def __setitem__(self, index: int, value: int, /) -> None: ...
     def __len__(self) -> int: ...
+
+
+Answer: TypeAlias = Callable[[int, int, int, int, int, int, int], tuple[int, bool] | None]
+"""Answers a system call, given by its number and six registers: the result, and whether the vCPU's thread must have a
+look before guest code goes on. None: only the vCPU's own thread can answer it."""
 
 
 class Vcpu(Protocol):
@@ -83,6 +89,12 @@ class Vcpu(Protocol):
 
     def adopt(self) -> None:
         """The calling thread is the one that will run this vCPU (the one that made it need not say so)."""
+
+    def answer_beside(self, answer: Answer) -> None:
+        """Calls may be answered by `answer` in another host thread, where run() would take longer. Before any run()."""
+
+    def host_thread_changed(self) -> None:
+        """What the host keeps for the calling thread alone, such as its user ids, is not what it was."""
 
     def close(self) -> None: ...
 

@@ -23,6 +23,7 @@ from noah.vm.api import (
     EXIT_SYSCALL,
     READ,
     WRITE,
+    Answer,
     EngineError,
     Registers,
 )
@@ -186,6 +187,12 @@ class FakeVcpu:
 
     def set_fp(self, state: bytes) -> None:
         self._fp = state
+
+    def answer_beside(self, answer: Answer) -> None:
+        """run() returns as soon."""
+
+    def host_thread_changed(self) -> None:
+        """There is no other host thread."""
 
     def close(self) -> None:
         return None

@@ -23,13 +23,14 @@ import mmap as hostmmap
 import os
 import signal
 import struct
+import sys
 import time
 from _thread import allocate_lock, get_ident  # not threading: it has every forked child do things
 from array import array
 from fcntl import ioctl
 from typing import Final
 
-from noah.vm import hostclock
+from noah.vm import exitless, hostclock
 from noah.vm.api import (
     EXEC,
     EXIT_CRASHED,
@@ -40,6 +41,7 @@ from noah.vm.api import (
     EXIT_SYSCALL,
     READ,
     WRITE,
+    Answer,
     EngineError,
     Registers,
     Vcpu,
@@ -50,6 +52,7 @@ from noah.vm.arch.x86_64 import (
     GENERAL_PROTECTION,
     PAGE_FAULT,
     R11,
+    RAX,
     RCX,
     RFLAGS,
     RIP,
@@ -214,6 +217,8 @@ class KvmVcpu:
     """See noah.vm.api.Vcpu."""
 
     __slots__ = (
+        "_answer",
+        "_exitless",
         "_fd",
         "_frame",
         "_machine",
@@ -241,6 +246,8 @@ class KvmVcpu:
     def __init__(self, machine: KvmMachine) -> None:
         self._machine = machine
         self._parked = machine.user_state
+        self._answer: Answer | None = None
+        self._exitless: exitless.Exitless | None = None
         self.fault_address = self.fault_access = self.vector = self.error_code = 0
         self.fault_present = False
         used = self._create()
@@ -323,6 +330,9 @@ class KvmVcpu:
         if self._parked and not self._leave_kernel():
             return EXIT_EXCEPTION
         self._run_words[_DIRTY_REGS] = 1
+        session = self._exitless
+        if session is not None and (session.goes_on or (not self._runs % exitless.CHUNK and session.consider())):
+            return self._run_session(session)
         try:
             ioctl(self._fd, _RUN, 0)
         except OSError as error:
@@ -334,6 +344,49 @@ class KvmVcpu:
             regs[RFLAGS] = regs[R11]
             return EXIT_SYSCALL
         return self._other_exit(address)
+
+    def _run_session(self, session: exitless.Exitless) -> int:
+        """A run in which calls are answered without an exit."""
+        window, self._run[_REQUEST_WINDOW] = self._run[_REQUEST_WINDOW], 0
+        failed = None
+        session.begin()
+        try:
+            ioctl(self._fd, _RUN, 0)
+        except OSError as error:
+            failed = error
+        session.end()
+        self._run[_REQUEST_WINDOW] = window
+        if failed is not None:
+            return self._not_run(failed)
+        return self._other_exit(self.regs[RIP])
+
+    def _called(self) -> int:
+        """A SYSCALL has led to the trap page, and maybe to an answer."""
+        regs = self.regs
+        posted = exitless.unwind(regs, self._machine.arena)
+        regs[RIP] = regs[RCX]
+        regs[RFLAGS] = regs[R11]
+        self._parked = _ON_USER
+        if posted and self._exitless is not None and self._exitless.is_answered():
+            regs[RAX] = self._exitless.result
+            return EXIT_INTERRUPTED
+        return EXIT_SYSCALL
+
+    def answer_beside(self, answer: Answer) -> None:
+        self._answer = answer
+        if self._exitless is not None:
+            self._exitless.close()
+        if sys.platform == "linux" and self._machine.trap_level == _ON_USER and len(os.sched_getaffinity(0)) > 1:
+            self._exitless = exitless.Exitless(self._machine, answer)
+
+    def end_session(self) -> None:
+        """There will be a second vCPU."""
+        if self._exitless is not None:
+            self._exitless.goes_on = False
+
+    def host_thread_changed(self) -> None:
+        if self._exitless is not None and self._answer is not None:
+            self.answer_beside(self._answer)
 
     def _leave_kernel(self) -> bool:
         """Prepare the way to the user's registers. False: they cannot be loaded, a #GP is reported."""
@@ -373,6 +426,8 @@ class KvmVcpu:
         if error.errno in (errno.EINTR, errno.EAGAIN):
             if self._exception_waits():
                 return self._finish_entry()
+            if exitless.is_call(rip) and self._machine.trap_level == _ON_USER:
+                return self._called()
             if rip < USER_LIMIT or rip >= _SYSTEM_END:
                 self._parked = self._machine.user_state
             elif rip == SYSRET_ADDRESS and self._parked == _ON_TRAP:
@@ -417,6 +472,8 @@ class KvmVcpu:
 
     def _other_exit(self, address: int) -> int:
         reason = self._run_words32[_EXIT_REASON]
+        if exitless.is_call(address) and self._machine.trap_level == _ON_USER:
+            return self._called()
         if not STUBS_ADDRESS <= address < STUBS_ADDRESS + PAGE:
             if reason == _EXIT_WINDOW:
                 self._parked = _ON_USER
@@ -536,6 +593,9 @@ class KvmVcpu:
         self._let_go()
         self._create()
         self._load(self._saved)
+        self._exitless = None  # its server was a thread of the parent
+        if self._answer is not None:
+            self.answer_beside(self._answer)
 
     def copy_from(self, other: KvmVcpu) -> None:
         """Take over the registers of a vCPU that the calling thread runs."""
@@ -562,6 +622,8 @@ class KvmVcpu:
         del self._run, self._run_words, self._run_words32
 
     def close(self) -> None:
+        if self._exitless is not None:
+            self._exitless.close()
         run = self._run
         self._machine.vcpus.remove(self)
         self._let_go()
@@ -646,6 +708,8 @@ class KvmMachine:
         self._tables.map(STUBS_ADDRESS, PAGE, x86_system.STUBS, kernel_flags_of(READ | EXEC))
         trap_flags = flags_of(READ | EXEC) if self.trap_level == _ON_USER else kernel_flags_of(READ | EXEC)
         self._tables.map(TRAP_ADDRESS, PAGE, x86_system.TRAP, trap_flags)
+        if self.trap_level == _ON_USER:
+            self._tables.map(x86_system.MAIL_ADDRESS, PAGE, x86_system.MAIL, flags_of(READ | WRITE))
         self._slot_pages: set[int] = set()
         for number in range(self._vcpu_count):
             self._place_slot(number)
@@ -680,6 +744,8 @@ class KvmMachine:
         KVM never forgets one before the whole machine goes: those that ended threads leave are used again.
         """
         with self._lock:
+            if self._vcpu_count:
+                exitless.install(self.arena, opened=False)  # there is one mailbox
             if self._idle:
                 number, fd, run = self._idle.pop()
                 self._place_slot(number)
@@ -719,7 +785,8 @@ class KvmMachine:
         vcpu.close()
         if self.trap_level != _ON_USER:
             self._tables.map(TRAP_ADDRESS, PAGE, x86_system.TRAP, kernel_flags_of(READ | EXEC))
-            self.flush(x86_system.TRAP, PAGE)
+            self._tables.unmap(x86_system.MAIL_ADDRESS, PAGE)
+            self.flush(x86_system.TRAP, 2 * PAGE)
         self.unmap(0x10000, PAGE)
         self.arena.free(page, PAGE)
 
@@ -862,6 +929,7 @@ class KvmMachine:
     def clone_vcpu(self, vcpu: Vcpu) -> KvmVcpu:
         assert isinstance(vcpu, KvmVcpu)
         twin = KvmVcpu(self)
+        vcpu.end_session()
         twin.copy_from(vcpu)
         return twin
 

@@ -6,10 +6,11 @@
     GDT      segments with the selectors that Linux has
     IDT      each vector leads to its stub
     STUBS    an `out` for each vector
-    TRAP     where SYSCALL leads: `out`, and the two ways back
+    TRAP     where SYSCALL leads: `out`, and the two ways back; a stub that may do without `out` (noah.vm.exitless)
+    MAIL     what that stub shares with its server
     SLOTS    512 bytes for each vCPU: its task state segment, then its exception stack
 
-Only slots are written, by the CPU and by the engine: everything else can be read-only.
+Only slots are written, by the CPU and by the engine, and the mail page: everything else can be read-only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _GDT: Final = FIRST
 _IDT: Final = FIRST + 0x1000
 STUBS: Final = FIRST + 0x2000
 TRAP: Final = FIRST + 0x3000
-SLOTS: Final = FIRST + 0x4000
+MAIL: Final = FIRST + 0x4000
+SLOTS: Final = FIRST + 0x5000
 SIZE: Final = 0x20_0000  # up to the end of the user half; what no vCPU uses has no memory behind it
 SLOT_SIZE: Final = 512
 SLOT_COUNT: Final = (SIZE - SLOTS) // SLOT_SIZE
@@ -48,6 +50,7 @@ IDT_LIMIT: Final = 256 * 16 - 1
 STUBS_ADDRESS: Final = USER_LIMIT + STUBS
 TRAP_ADDRESS: Final = USER_LIMIT + TRAP
 TRAP_DONE: Final = TRAP_ADDRESS + 2
+MAIL_ADDRESS: Final = USER_LIMIT + MAIL
 SYSRET_ADDRESS: Final = TRAP_ADDRESS + 2
 IRET_ADDRESS: Final = TRAP_ADDRESS + 8
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from array import array
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, Registers
+from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, Answer, Registers
 from noah.vm.emulator.library import RegisterSet
 
 if TYPE_CHECKING:
@@ -212,6 +212,14 @@ class EmulatorVcpu(ABC):
         self.set_tls(0)
         self.set_gs(0)
         self.set_fp(b"")
+
+    def answer_beside(self, answer: Answer) -> None:
+        """run() returns as soon."""
+        return
+
+    def host_thread_changed(self) -> None:
+        """There is no other host thread."""
+        return
 
     def close(self) -> None:
         self.in_use = False
