@@ -127,7 +127,7 @@ CASE(splice_waits) {
     long all = 0, moved;
     while ((moved = splice(in, NULL, b[1], NULL, 10000, 0)) > 0) all += moved;
     CHECK("full", moved);
-    BOOL("as much as fits", all >= PAGE && all == lseek(in, 0, SEEK_CUR));
+    BOOL("as much as fits", all >= 4096 && all == lseek(in, 0, SEEK_CUR));
 }
 
 CASE(tee) {
