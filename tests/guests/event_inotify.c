@@ -121,6 +121,48 @@ CASE(directory) {
     news("child", fd);
 }
 
+/* Unlike put_text(), leaves the attributes alone. */
+static void plainly_put(const char *path, const char *content) {
+    int fd = NEED(open(path, O_WRONLY | O_CREAT, 0644));
+    NEED(write(fd, content, strlen(content)));
+    close(fd);
+}
+
+CASE(changes) {
+    int fd = NEED(inotify_init1(IN_NONBLOCK));
+    const uint32_t changes = IN_CREATE | IN_DELETE | IN_MODIFY | IN_ATTRIB | IN_MOVE | IN_DELETE_SELF;
+    mkdir("d", 0700), mkdir("e", 0700);
+    CHECK("d", inotify_add_watch(fd, "d", changes));
+    CHECK("e", inotify_add_watch(fd, "e", changes));
+    plainly_put("d/one", "");
+    news("create", fd);
+    plainly_put("d/one", "abc");
+    news("write", fd);
+    NEED(chmod("d/one", 0600));
+    news("chmod", fd);
+    NEED(rename("d/one", "d/two"));
+    news("rename", fd);
+    NEED(rename("d/two", "e/three"));
+    news("move", fd);
+    NEED(link("e/three", "d/four"));
+    news("link", fd);
+    NEED(mkdir("e/folder", 0700));
+    news("mkdir", fd);
+    IN_CHILD("child") NEED(unlink("d/four"));
+    news("unlink", fd);
+    NEED(chmod("d", 0755));
+    news("chmod of the directory", fd);
+    NEED(rmdir("d"));
+    news("rmdir", fd);
+    CHECK("gone", inotify_rm_watch(fd, 1));
+    plainly_put("f", "x");
+    CHECK("f", inotify_add_watch(fd, "f", IN_MODIFY | IN_DELETE_SELF));
+    plainly_put("f", "yz");
+    news("write", fd);
+    NEED(unlink("f"));
+    news("unlink", fd);
+}
+
 CASE(files) {
     int fd = NEED(inotify_init1(IN_NONBLOCK));
     put_text("f", "x");

@@ -1,4 +1,7 @@
-"""Watching files and directories (inotify(7)): the host sees what its own programs change and what guests change."""
+"""Watching files and directories (inotify(7)): the host sees what its own programs change and what guests change.
+
+What hosts without have instead is in noah.fs.watching.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from noah.abi.fcntl import O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY
 from noah.abi.inotify import IN_DONT_FOLLOW
 from noah.abi.ioctl import FIONREAD
 from noah.fs.anonymous import AnonymousFile
+from noah.fs.watching import Watching, make_watching
 from noah.vfs.handle import Handle
 
 if TYPE_CHECKING:
@@ -51,5 +55,7 @@ class InotifyFile(AnonymousFile):
         return super().ioctl(caller, request, argument)
 
 
-def make_inotify(caller: Caller, *, nonblock: bool) -> InotifyFile:
+def make_inotify(caller: Caller, *, nonblock: bool) -> InotifyFile | Watching:
+    if not caller.host.caps.events:
+        return make_watching(caller, nonblock=nonblock)
     return InotifyFile(caller, caller.host.events.inotify_init(), O_RDONLY | (O_NONBLOCK if nonblock else 0))

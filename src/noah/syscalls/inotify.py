@@ -21,6 +21,7 @@ from noah.abi.inotify import (
 )
 from noah.abi.kinds import Fd, InotifyFlags, InotifyMask, Int, Path
 from noah.fs.inotify import InotifyFile, make_inotify
+from noah.fs.watching import Watching
 from noah.kernel.task import Task
 from noah.syscalls.paths import check_flags, file_of, read_path
 from noah.syscalls.registry import syscall
@@ -46,16 +47,16 @@ def inotify_init(task: Task) -> int:
     return task.fds.install(make_inotify(task, nonblock=False))
 
 
-@syscall(partial="host posix has none: ENOSYS")
+@syscall(partial="host posix: changes are seen by looking again and again; who opens, reads or closes is not")
 def inotify_init1(task: Task, flags: InotifyFlags) -> int:
     """inotify_init(2): make a file that tells of changes to others, with flags."""
     check_flags(flags, IN_CLOEXEC | IN_NONBLOCK)
     return task.fds.install(make_inotify(task, nonblock=bool(flags & IN_NONBLOCK)), cloexec=bool(flags & IN_CLOEXEC))
 
 
-def _inotify(task: Task, fd: int) -> InotifyFile:
+def _inotify(task: Task, fd: int) -> InotifyFile | Watching:
     file = file_of(task, fd)
-    if not isinstance(file, InotifyFile):
+    if not isinstance(file, InotifyFile | Watching):
         raise LinuxError(EINVAL)
     return file
 
