@@ -21,6 +21,7 @@ check: $(READY) build-tools  ## form and types (under a minute)
 	@$(PYTEST) -q -m check
 
 test-slow: $(READY) build-tools  ## the tests that take long
+	@tools/setup.sh need umoci skopeo docker-registry htpasswd
 	@$(PYTEST) -q -m "slow and not svm" --timeout 1800
 
 test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semantics, in an emulated machine

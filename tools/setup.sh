@@ -19,6 +19,7 @@ missing_packages() {
             libc6-dev) [ -e /usr/include/stdio.h ] || echo libc6-dev ;;
             aarch64-linux-gnu-gcc) command -v "$command" >/dev/null || echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
             python3-venv) find_python >/dev/null || echo python3-venv ;;
+            htpasswd) command -v "$command" >/dev/null || echo apache2-utils ;;
             qemu-system-x86_64) command -v "$command" >/dev/null || echo qemu-system-x86 ;;
             *) command -v "$command" >/dev/null || echo "$command" ;;
         esac

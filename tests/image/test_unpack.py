@@ -140,6 +140,26 @@ def test_links_lead_nowhere_out(root: Path, unpack: Unpack, layers: bool) -> Non
     assert sorted(os.listdir(root.parent)) == ["outside", "root"]
 
 
+def test_whiteouts_below_what_this_layer_has_replaced(root: Path, unpack: Unpack) -> None:
+    """umoci(1) lists what was in a directory that is now a file, or a link to one whose files must stay."""
+    first = tar(
+        *(entry(f"{name}/", type=DIR, mode=0o755) for name in ("a", "b", "keep")),
+        *(entry(f"{name}/f", b"1") for name in ("a", "b", "keep")),
+    )
+    second = tar(
+        entry("a", b"file"),
+        entry("a/.wh.f"),
+        entry("b", type=SYM, linkname="keep"),
+        entry("b/.wh.f"),
+        entry("b/.wh..wh..opq"),
+        entry("none/at/.wh.all"),
+    )
+    unpack(first, second, layers=True)
+    assert (root / "a").read_bytes() == b"file"
+    assert (root / "keep/f").exists()
+    assert not (root / "none").exists()
+
+
 def test_last_link_is_replaced_not_followed(root: Path, unpack: Unpack) -> None:
     unpack(tar(entry("f", type=SYM, linkname=str(root.parent / "outside")), entry("f", b"theirs")))
     assert (root.parent / "outside").read_text() == "mine"

@@ -11,7 +11,7 @@ import tarfile
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EEXIST, ENODATA, ENOENT, ENOTSUP, EPERM, LinuxError
+from noah.abi.errno import EEXIST, ENODATA, ENOENT, ENOTDIR, ENOTSUP, EPERM, LinuxError
 from noah.abi.fcntl import (
     AT_EMPTY_PATH,
     AT_REMOVEDIR,
@@ -185,12 +185,14 @@ class Unpacker:
             if member.isdir():
                 self._attributes(self._directory(b"/"), b"", member, path)
             return
-        directory, name = self._parent(path)
         if self._layers:
+            parent, _, name = path.rpartition(b"/")
             if name.startswith(_WHITEOUT):
-                self._whiteout(directory, name, path[: path.rfind(b"/")])
+                if (below := self._below(parent)) is not None:
+                    self._whiteout(below, name, parent)
                 return
             self._fresh.add(path)
+        directory, name = self._parent(path)
         if member.isdir():
             stat = self._stat(directory, name)
             if stat is not None and stat.mode & S_IFMT == S_IFLNK and not self._layers:
@@ -220,6 +222,24 @@ class Unpacker:
             kind = S_IFCHR if member.ischr() else S_IFBLK
             self._files.mknodat(dirfd, name, kind | 0o600, makedev(member.devmajor, member.devminor))
             self._attributes(directory, name, member, path)
+
+    def _below(self, path: bytes) -> HostDirectory | None:
+        """A directory of the layers below; None if there is none, or this layer has put something else in its place:
+        umoci(1) still lists what was in it."""
+        at = b""
+        for name in path.split(b"/")[1:]:
+            at += b"/" + name
+            if at in self._fresh:
+                directory, last = self._parent(at)
+                stat = self._stat(directory, last)
+                if stat is None or stat.mode & S_IFMT != S_IFDIR:
+                    return None
+        try:
+            return self._directory(path or b"/")
+        except LinuxError as error:
+            if error.errno not in (ENOENT, ENOTDIR):
+                raise
+            return None
 
     def _whiteout(self, directory: HostDirectory, name: bytes, parent: bytes) -> None:
         if name == _OPAQUE:
