@@ -98,7 +98,7 @@ class Bootstrap:
             root = work / "rootfs"
             root.mkdir()
             root.chmod(0o755)
-            unpacked = self._unpack(root, files)
+            unpacked = self._unpack(root, packages, files)
             self._prepare(root, found, unpacked)
             self._configure(root, unpacked)
             self._tidy(root)
@@ -195,7 +195,7 @@ class Bootstrap:
 
     # The tree
 
-    def _unpack(self, root: Path, files: list[Path]) -> list[Unpacked]:
+    def _unpack(self, root: Path, packages: list[Package], files: list[Path]) -> list[Unpacked]:
         unpacker = Unpacker(host_of(self._store.host, root.parent), bytes(root))
         found = []
         try:
@@ -203,14 +203,14 @@ class Bootstrap:
                 unpacker.mkdir(f"/usr/{name}".encode())
                 unpacker.symlink(f"/{name}".encode(), f"usr/{name}".encode())
             self._progress.begin("unpacking", len(files), "packages")
-            for path in files:
-                deb = DebFile(path)
+            for package, path in zip(packages, files, strict=True):
+                deb = DebFile(path, package.fields["filename"].rpartition("/")[2])
                 paths: list[bytes] = []
                 control = deb.control()
                 if "control" not in control:
-                    raise ImageError(f"{path.name}: a damaged package: it has no control file")
+                    raise ImageError(f"{deb.name}: a damaged package: it has no control file")
                 with deb.data() as tar:
-                    unpacker.unpack(tar, path.name, paths.append)
+                    unpacker.unpack(tar, deb.name, paths.append)
                 found.append(Unpacked(control, paths))
                 self._progress.advance(1)
             self._database(root, unpacker, found)

@@ -24,18 +24,19 @@ class Member(NamedTuple):
 class DebFile:
     """A package's file."""
 
-    def __init__(self, path: Path) -> None:
-        """ImageError if it is none."""
+    def __init__(self, path: Path, name: str = "") -> None:
+        """name: what it is called in messages. ImageError if it is none."""
         self.path = path
+        self.name = name or path.name
         self._members = {member.name: member for member in self._list()}
 
     def _list(self) -> Iterator[Member]:
         with self.path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
-                raise ImageError(f"{self.path.name}: not a Debian package")
+                raise ImageError(f"{self.name}: not a Debian package")
             while header := file.read(_HEADER):
                 if len(header) < _HEADER or header[58:] != b"`\n" or not header[48:58].strip().isdigit():
-                    raise ImageError(f"{self.path.name}: a damaged package")
+                    raise ImageError(f"{self.name}: a damaged package")
                 size = int(header[48:58])
                 yield Member(header[:16].decode("ascii", "replace").strip().rstrip("/"), file.tell(), size)
                 file.seek(size + size % 2, 1)
@@ -44,16 +45,16 @@ class DebFile:
     def _tar(self, kind: str) -> Iterator[tarfile.TarFile]:
         member = next((member for name, member in self._members.items() if name.startswith(kind + ".tar")), None)
         if member is None:
-            raise ImageError(f"{self.path.name}: a damaged package: it has no {kind}.tar")
+            raise ImageError(f"{self.name}: a damaged package: it has no {kind}.tar")
         with (
             self.path.open("rb") as file,
-            decompressed(Slice(file, member.offset, member.size), self.path.name) as data,
+            decompressed(Slice(file, member.offset, member.size), self.name) as data,
         ):
             try:
                 with tarfile.open(fileobj=data, mode="r|", errors="surrogateescape") as tar:
                     yield tar
             except tarfile.TarError as error:
-                raise ImageError(f"{self.path.name}: a damaged package: {error}") from None
+                raise ImageError(f"{self.name}: a damaged package: {error}") from None
 
     def data(self) -> AbstractContextManager[tarfile.TarFile]:
         """The package's files."""
