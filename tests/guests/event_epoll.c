@@ -1,6 +1,7 @@
 /* epoll(7). */
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -409,4 +410,24 @@ CASE(many) {
     CHECK("half", epoll_wait(set, found, 600, 0));
     for (int i = 0; i < 500; i++) close(files[i]);
     CHECK("none", epoll_wait(set, found, 600, 0));
+}
+
+CASE(many_at_once) {
+    enum { MANY = 1500 };
+    static struct epoll_event found[MANY + 100];
+    static int files[MANY];
+    struct rlimit limit;
+    NEED(getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = limit.rlim_max;
+    NEED(setrlimit(RLIMIT_NOFILE, &limit));
+    int set = NEED(epoll_create1(0));
+    for (int i = 0; i < MANY; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+        files[i] = NEED(eventfd(1, 0));
+        NEED(epoll_ctl(set, EPOLL_CTL_ADD, files[i], &event));
+    }
+    CHECK("all", epoll_wait(set, found, MANY + 100, 0));
+    CHECK("some", epoll_wait(set, found, 1100, 0));
+    for (int i = 0; i < MANY; i += 2) NEED(close(files[i]));
+    CHECK("the others", epoll_wait(set, found, MANY + 100, 0));
 }

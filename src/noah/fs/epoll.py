@@ -27,11 +27,11 @@ class EpollFile(AnonymousFile):
 
     def __init__(self, caller: Caller, fd: int, flags: int | None = None) -> None:
         self._events = caller.host.events
-        self._entries: dict[tuple[int, OpenFile], Handle | None] = {}
+        self._entries: dict[OpenFile, dict[int, Handle | None]] = {}
         super().__init__(caller, fd, KIND, flags)
 
     def close(self) -> None:
-        for _, file in self._entries:
+        for file in self._entries:
             file.watchers = tuple(watcher for watcher in file.watchers if watcher is not self)
         self._entries.clear()
         super().close()
@@ -43,27 +43,28 @@ class EpollFile(AnonymousFile):
         """epoll_ctl(2) for the guest's descriptor `fd`, which is open as `file`."""
         if file.poll_fd < 0:
             raise LinuxError(EPERM, "a file that Noah makes up")
-        key = fd, file
-        known = key in self._entries
-        copy = self._entries.get(key)
-        others = not known and any(other is file for _, other in self._entries)
-        if others and op != EPOLL_CTL_ADD:
-            raise LinuxError(ENOENT)
-        if others:
+        entries = self._entries.get(file)
+        copy = entries.get(fd) if entries is not None else None
+        if entries is not None and fd not in entries:
+            if op != EPOLL_CTL_ADD:
+                raise LinuxError(ENOENT)
             copy = Handle(self.files, self.files.dup(file.poll_fd))
         host_fd = copy.number if copy is not None else file.poll_fd
         self._events.epoll_ctl(self.fd, op, host_fd, events, data)
-        if op == EPOLL_CTL_ADD:
-            self._entries[key] = copy
-            if self not in file.watchers:
-                file.watchers = (*file.watchers, self)
-        elif op == EPOLL_CTL_DEL:
-            self._entries.pop(key, None)
+        if op == EPOLL_CTL_ADD and entries is None:
+            self._entries[file] = {fd: copy}
+            file.watchers = (*file.watchers, self)
+        elif op == EPOLL_CTL_ADD and entries is not None:
+            entries[fd] = copy
+        elif op == EPOLL_CTL_DEL and entries is not None:
+            entries.pop(fd, None)
+            if not entries:
+                del self._entries[file]
+                file.watchers = tuple(watcher for watcher in file.watchers if watcher is not self)
 
     def forget(self, file: OpenFile) -> None:
         """The last descriptor of a file is closed; the host takes what was registered out of the set."""
-        for key in [key for key in self._entries if key[1] is file]:
-            del self._entries[key]
+        self._entries.pop(file, None)
 
     def note_used(self, file: OpenFile) -> None:
         """The host knows."""

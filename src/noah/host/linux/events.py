@@ -18,7 +18,8 @@ from noah.host.values import TimerState
 
 _ITIMERSPEC: Final = struct.Struct("=qqqq")
 _EVENT: Final = struct.Struct("=IQ" if "epoll_wait" in NUMBERS else "=I4xQ")  # packed on x86-64 alone
-_MOST: Final = 1024  # events taken at once
+_FEW: Final = 1024  # events for which there is always room
+_MOST: Final = 1 << 16  # events taken at once
 _epoll_wait: Final = LIBC.epoll_wait
 _epoll_wait.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
 _epoll_ctl: Final = LIBC.epoll_ctl
@@ -28,10 +29,11 @@ _epoll_ctl.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_char_p
 class LinuxEvents:
     """See noah.host.api.Events."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_room")
 
     def __init__(self) -> None:
-        self._buffer = ctypes.create_string_buffer(_EVENT.size * _MOST)
+        self._room = _FEW
+        self._buffer = ctypes.create_string_buffer(_EVENT.size * self._room)
 
     def eventfd(self, value: int, *, semaphore: bool) -> int:
         flags = poll.EFD_CLOEXEC | poll.EFD_NONBLOCK | (poll.EFD_SEMAPHORE if semaphore else 0)
@@ -60,6 +62,9 @@ class LinuxEvents:
 
     def epoll_wait(self, epfd: int, limit: int) -> list[tuple[int, int]]:
         limit = min(limit, _MOST)
+        if limit > self._room:
+            self._room = limit
+            self._buffer = ctypes.create_string_buffer(_EVENT.size * limit)
         count = _epoll_wait(epfd, self._buffer, limit, 0)
         if count < 0:
             raise last_error()
