@@ -7,7 +7,6 @@ names of its own, which begin on the host with a word that no other box has.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
 
 from noah.abi.socket import AF_UNIX, UNIX_PATH_MAX
@@ -35,6 +34,8 @@ class Network:
             return name
         if len(self.prefix) + len(name) < UNIX_PATH_MAX:
             return self.prefix + name
+        from hashlib import sha256  # slow to load, and large
+
         found = self.prefix[:-1] + b"#" + sha256(name).hexdigest().encode()
         if len(self._long) >= _MOST_LONG:
             self._long.clear()

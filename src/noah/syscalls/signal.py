@@ -46,6 +46,7 @@ from noah.abi.signal import (
     SIG_BLOCK,
     SIG_SETMASK,
     SIG_UNBLOCK,
+    SIGCHLD,
     SIGCONT,
     SIGSET_SIZE,
     SS_AUTODISARM,
@@ -225,7 +226,8 @@ def rt_sigaction(task: Task, sig: SigNum, act: SigactionPtr, oact: SigactionOutP
     old = signals.actions[sig]
     if new is not None:
         handler, flags, restorer, mask = new
-        signals.collect(task)  # what came before this call is judged by the old action
+        if handler != old[0] or sig == SIGCHLD:
+            signals.collect(task)  # what came before this call is judged by the old action
         signals.set_action(task, sig, (handler, flags & _KNOWN_FLAGS, restorer, mask & ~UNBLOCKABLE))
     if oact:
         task.mem.pack(SigactionKernel.struct, oact, *old)

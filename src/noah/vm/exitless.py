@@ -47,7 +47,7 @@ STAY: Final = 0  # go on in user mode
 ANSWERED: Final = 1  # exit all the same
 DECLINED: Final = 2  # exit with the call
 
-_PATIENCE: Final = 400  # turns of the stub's loop (some 50 ns each) until the server takes the call
+_PATIENCE: Final = 800  # turns of the stub's loop (some 50 ns each) until the server takes the call
 _FIRST_PATIENCE: Final = 2000  # if it has just been woken
 _MORE_PATIENCE: Final = 4000  # and until it has answered
 _NOT_KEPT: Final = 0x47500  # flags that SYSCALL clears (MSR_FMASK): a call with one of them needs the long way
@@ -246,7 +246,8 @@ class Exitless:
         if not dense or len(self._machine.vcpus) > 1:
             return False
         self._chunks += 1
-        return self._chunks >= self._pause and self._start()
+        # The server is made a chunk before it is needed: it takes a while to come up.
+        return self._start() and self._chunks >= self._pause
 
     def _start(self) -> bool:
         """Make the server, once in a process. False: the host has no room for it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import socket
 import struct
 import sys
 from collections.abc import Sequence
@@ -178,6 +177,8 @@ class LinuxProcs(PosixProcs):
             syscall("unshare", sched.CLONE_NEWNET)
         except LinuxError:
             return False
+        import socket  # slow to load
+
         request = bytearray(struct.pack("=16sh22x", b"lo", _IFF_UP))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)

@@ -12,7 +12,6 @@ assert not TYPE_CHECKING or sys.platform == "linux"
 
 from noah.abi import socket as linux
 from noah.host.linux.kernel import syscall
-from noah.host.posix.interfaces import interfaces
 from noah.host.values import Received
 
 if TYPE_CHECKING:
@@ -127,6 +126,8 @@ class LinuxSockets:
         syscall("shutdown", fd, how)
 
     def interfaces(self) -> list[Interface]:
+        from noah.host.posix.interfaces import interfaces  # few programs ask, and it takes Python's own sockets
+
         return interfaces()
 
 
