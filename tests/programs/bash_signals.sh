@@ -16,7 +16,7 @@ sleep 100 & p=$!; started $p sleep; kill $p; wait $p; echo "wait $?"
 sleep 100 & p=$!; started $p sleep; kill -9 $p; wait $p; echo "wait $?"
 trap "echo usr1" USR1; sleep 100 & w=$!; started $w sleep
 bash -c "sleep 0.3; kill -USR1 $$" & wait $w; echo "interrupted wait $?"; kill $w; wait $w; echo "$?"
-bash -c 'trap "echo child" CHLD; set -m; true & wait'
+bash -c 'trap "echo child" CHLD; set -m; true & wait' 2> /dev/null  # bash says "Done" or not, as it sees the end
 trap 'echo err $?' ERR; false; trap - ERR
 trap 'echo debug' DEBUG; :; trap - DEBUG
 trap
@@ -25,7 +25,7 @@ kill -0 $$ && echo alive
 kill -0 999999999 2>/dev/null || echo dead
 timeout 0.2 sleep 5; echo "timeout $?"
 timeout -s KILL 0.2 sleep 5; echo "timeout -s KILL $?"
-timeout -k 0.2 0.2 bash -c 'trap "" TERM; sleep 5; sleep 5'; echo "timeout -k $?"
+timeout -k 0.2 3 bash -c 'trap "" TERM; sleep 5; sleep 5'; echo "timeout -k $?"
 timeout 20 sh -c 'exit 6'; echo "timeout passes $?"
 timeout --preserve-status 0.2 sleep 5; echo "preserve $?"
 env --ignore-signal=USR1 bash -c 'kill -USR1 $$; echo survived'
