@@ -52,6 +52,7 @@ from noah.abi.socket import (
     NETLINK_ROUTE,
     SO_ATTACH_FILTER,
     SO_ATTACH_REUSEPORT_CBPF,
+    SO_PEERCRED,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
     SOCK_NONBLOCK,
@@ -71,6 +72,7 @@ from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.fs.adopt import tree_of
 from noah.fs.hostfile import make_inherited
 from noah.fs.received import make_received
+from noah.kernel import peer
 from noah.kernel.task import Task
 from noah.net import control
 from noah.net.netlink import NetlinkFile
@@ -257,7 +259,7 @@ def _sendmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
         raise LinuxError(ENOBUFS)
     messages = control.parse(task, task.mem.read(control_at, control_length)) if control_length else []
     views = task.mem.iovec(iov, iovlen, write=False)
-    return file.send(task, views, messages, flags, host.address)
+    return file.send(task, views, peer.to_send(task, messages), flags, host.address)
 
 
 @syscall
@@ -286,7 +288,11 @@ def _recvmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
     received = file.receive(task, views, room, flags & ~MSG_CMSG_CLOEXEC)
     got_flags = received.flags | flags & MSG_CMSG_CLOEXEC
     data, truncated = control.pack(
-        task, received.control, room, lambda fd: _adopt(task, fd), cloexec=bool(flags & MSG_CMSG_CLOEXEC)
+        task,
+        peer.received(task, received.control),
+        room,
+        lambda fd: _adopt(task, fd),
+        cloexec=bool(flags & MSG_CMSG_CLOEXEC),
     )
     if truncated:
         got_flags |= MSG_CTRUNC
@@ -401,6 +407,8 @@ def getsockopt(
         raise LinuxError(EINVAL)
     _check_option(level, optname)
     value = file.get_option(level, optname, min(room, _OPTION_MAX))
+    if (level, optname) == (SOL_SOCKET, SO_PEERCRED):
+        value = peer.peer_credentials(task, value)
     task.mem.write(optval, value)
     task.mem.write_u32(optlen, len(value))
     return 0
