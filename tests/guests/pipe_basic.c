@@ -183,6 +183,25 @@ CASE(stat_of_a_pipe) {
     say("%o", b.st_mode);
 }
 
+CASE(opened_again) {
+    int ends[2];
+    NEED(pipe(ends));
+    char path[64], target[64] = "";
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    int again = NEED(open(path, O_RDONLY)); /* does not wait for another writer */
+    CHECK("flags", flags_of(again));
+    CHECK("flags of the first", flags_of(ends[0]));
+    NEED(write(ends[1], "x", 1));
+    CHECK("read", read(again, target, 10));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[1]);
+    int other = NEED(open(path, O_WRONLY));
+    close(ends[1]);
+    CHECK("write", write(other, "yz", 2));
+    close(other);
+    CHECK("rest", read(ends[0], target, 10));
+    CHECK("end", read(again, target, 10));
+}
+
 CASE(reopening) {
     int ends[2];
     NEED(pipe(ends));

@@ -273,10 +273,10 @@ def _wait_for_writer(caller: Caller, fd: int) -> bytes:
         files.close_quietly(ends[1])
 
 
-def make_inherited(tree: HostTree, handle: Handle, flags: int, kind: int) -> OpenFile:
-    """A descriptor that Noah itself was started with."""
+def make_inherited(tree: HostTree, handle: Handle, flags: int, kind: int, path: bytes = b"") -> OpenFile:
+    """A description that is not Noah's own: one that it was started with, or that has no way to be opened again."""
     if kind in (S_IFREG, S_IFBLK):
-        return RegularFile(tree, handle, b"", flags)
+        return RegularFile(tree, handle, path, flags)
     if kind == S_IFDIR:
-        return DirectoryFile(tree, handle, b"", flags)
-    return make_stream(tree, handle, b"", flags, kind)
+        return DirectoryFile(tree, handle, path, flags)
+    return make_stream(tree, handle, path, flags, kind)

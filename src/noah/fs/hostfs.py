@@ -49,7 +49,7 @@ from noah.abi.fcntl import (
 from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.fs.confine import ancestors, check_access, check_change, check_device, check_new_device
-from noah.fs.hostfile import make_file, open_host
+from noah.fs.hostfile import make_file, make_inherited, open_host
 from noah.fs.lastname import last_name, locate
 from noah.fs.pathfile import NamedFile, PathFile
 from noah.vfs.handle import Handle
@@ -361,13 +361,22 @@ class HostPlace(Place):
                 check_device(stat)
             if flags & O_ACCMODE != O_RDONLY:
                 caller.check_not_running(stat)
+        kind = stat.mode & S_IFMT
+        if not self._name and not self._tree.host.caps.proc_fd and kind != S_IFDIR and self._located() is None:
+            return make_inherited(self._tree, handle, flags, kind, self._base)  # the same description: see Files.reopen
         return make_file(caller, self._tree, handle, self.path, flags, stat)
 
     def _reopen(self, caller: Caller, flags: int) -> int:
         tree = self._tree
-        if not tree.host.caps.proc_fd and (found := locate(tree, self._handle, self._base)) is not None:
+        if (found := self._located()) is not None:
             return open_host(caller, tree.files, found[0].number, found[1], flags | O_NOFOLLOW, 0)
         return tree.files.reopen(self._dirfd, flags & ~O_NOFOLLOW | O_NONBLOCK)
+
+    def _located(self) -> tuple[Handle, bytes] | None:
+        """Where to open an open file again, if its name is the only way."""
+        if self._name or self._tree.host.caps.proc_fd or not self._base.startswith(b"/"):
+            return None
+        return locate(self._tree, self._handle, self._base)
 
     def _open_path(self, flags: int) -> OpenFile:
         """O_PATH on a host without it."""

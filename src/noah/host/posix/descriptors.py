@@ -77,7 +77,18 @@ class PosixDescriptors:
         access = self.get_flags(fd) & linux.O_ACCMODE
         if access not in (linux.O_RDWR, flags & linux.O_ACCMODE):
             raise LinuxError(EACCES, "this host cannot open a descriptor's file again")
+        if flags & linux.O_TRUNC and access != linux.O_RDONLY and stat.S_ISREG(self._mode(fd)):
+            try:
+                os.ftruncate(fd, 0)
+            except OSError as error:
+                raise from_host(error) from None
         return self.dup(fd)
+
+    def _mode(self, fd: int) -> int:
+        try:
+            return os.fstat(fd).st_mode
+        except OSError as error:
+            raise from_host(error) from None
 
     def fd_path(self, fd: int) -> bytes | None:
         """Of directories and terminals alone, but on macOS."""
@@ -149,11 +160,8 @@ class PosixDescriptors:
 
     def get_pipe_size(self, fd: int) -> int:
         """What macOS and Linux give a pipe as a rule: POSIX has no way to ask."""
-        try:
-            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
-                raise LinuxError(EBADF)
-        except OSError as error:
-            raise from_host(error) from None
+        if not stat.S_ISFIFO(self._mode(fd)):
+            raise LinuxError(EBADF)
         return PIPE_SIZE
 
     def set_pipe_size(self, fd: int, size: int) -> int:
