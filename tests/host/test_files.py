@@ -195,6 +195,17 @@ def test_a_group_owns_a_pipe(host: Host) -> None:
         assert files.get_owner(r) == (l.F_OWNER_PGRP, host.procs.getpgid(0))
 
 
+def test_name_of_a_device(host: Host) -> None:
+    files = host.files
+    for name in (b"/dev/null", b"/dev/zero"):
+        fd = files.openat(l.AT_FDCWD, name, l.O_RDONLY)
+        assert files.fd_path(fd) == name
+        files.close(fd)
+    master, slave = host.ttys.openpty()
+    with closing(host, master, slave):
+        assert files.fd_path(slave) == host.ttys.ptsname(master)
+
+
 def test_name_of_a_directory(host: Host, tmp_path: Path) -> None:
     files = host.files
     here = os.getcwd()

@@ -36,6 +36,8 @@ _QUERIES: Final = {linux.F_GETLK, linux.F_OFD_GETLK}
 _ON_LINUX: Final = sys.platform == "linux"
 _STRUCT: Final = struct.Struct("=hhxxxxqqixxxx" if _ON_LINUX else "=qqihh")
 
+_DEVICES: Final = (b"/dev/null", b"/dev/zero", b"/dev/random", b"/dev/urandom")
+
 PIPE_SIZE: Final = 65536
 
 
@@ -91,14 +93,14 @@ class PosixDescriptors:
             raise from_host(error) from None
 
     def fd_path(self, fd: int) -> bytes | None:
-        """Of directories and terminals alone, but on macOS."""
+        """Of directories, terminals and the usual devices alone, but on macOS."""
         try:
             if _GET_PATH is not None:
                 return fcntl.fcntl(fd, _GET_PATH, bytes(_PATH_MAX)).partition(b"\0")[0]
-            mode = os.fstat(fd).st_mode
-            if stat.S_ISDIR(mode):
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
                 return _directory_path(fd)
-            return os.fsencode(os.ttyname(fd)) if stat.S_ISCHR(mode) else None
+            return _device_path(fd, status) if stat.S_ISCHR(status.st_mode) else None
         except OSError:
             return None
 
@@ -225,6 +227,15 @@ class PosixDescriptors:
         except OSError as error:
             raise from_host(error) from None
         return int.from_bytes(count, sys.byteorder)
+
+
+def _device_path(fd: int, status: os.stat_result) -> bytes | None:
+    if os.isatty(fd):
+        return os.fsencode(os.ttyname(fd))
+    for name in _DEVICES:
+        if os.path.exists(name) and os.stat(name).st_rdev == status.st_rdev:
+            return name
+    return None
 
 
 def _directory_path(fd: int) -> bytes:
