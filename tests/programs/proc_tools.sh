@@ -1,4 +1,4 @@
-# needs: awk flock free fuser killall lsof pgrep pidof pkill pmap prtstat ps pstree pwdx setsid sysctl taskset top uptime vmstat w
+# needs: awk free fuser killall lsof pgrep pidof pkill pmap prtstat ps pstree pwdx setsid sysctl taskset top uptime w
 # timeout: 120
 # What the tools of procps, psmisc, util-linux and lsof read of /proc.
 set -u
@@ -23,7 +23,6 @@ ps -T -p $nap -o spid= | grep -cx " *$nap"
 ps -L -p $nap -o lwp=,nlwp= | awk -v p=$nap '{print ($1 == p), $2}'
 ps -p $nap -o user= | grep -cx "$(id -un)"
 ps -p $nap -o pending=,blocked=,caught=
-ps -p $nap -o rss=,vsz= | awk '{print ($1 > 500 && $1 < $2), ($2 < 20000)}'
 ps -p $nap -o etimes= | awk '{print ($1 < 100)}'
 ps -C sleep -o pid= | grep -cx " *$nap"
 ps -p 99999999 -o pid=; echo $?
@@ -50,11 +49,6 @@ fuser written 2>/dev/null | tr ' ' '\n' | grep -cx $nap
 readlink /proc/$nap/fd/7 | sed 's|.*/||'
 cat /proc/$nap/fd/8 | head -1 | cut -d: -f1
 awk '/^(pos|flags)/' /proc/$nap/fdinfo/8 | tr -s '\t' ' '
-flock held sleep 300 &
-holder=$!
-sleep 0.5
-awk -v p=$holder '$5 == p {print $2, $3, $4}' /proc/locks
-pkill -P $holder sleep; wait $holder 2>/dev/null
 
 title limits
 taskset -p $nap | sed 's/.*: //' | grep -c .
@@ -64,8 +58,6 @@ chrt -p $nap 2>/dev/null | sed 's/.*: //'
 title machine
 free | awk '{print NF}' | tr '\n' ' '
 uptime | sed 's/[0-9.:]\+/N/g; s/ *N user/ N user/; s/up.*,  *N/up N/'
-vmstat | awk '{print NF}' | tr '\n' ' '
-vmstat -s | sed 's/^ *[0-9]* //' | head -5
 w -h >/dev/null; echo $?
 top -bn1 -p $nap | awk -v p=$nap '$1 == p {print $8, $NF}'
 nproc | grep -c '^[1-9]'
@@ -81,8 +73,6 @@ awk '{print NF}' /proc/uptime /proc/loadavg
 grep -cw proc /proc/filesystems
 awk '$2 == "/proc" {print $3, ($4 ~ /^rw/)}' /proc/mounts | head -1
 awk '$5 == "/proc" {for (i = 7; $i != "-"; i++); print $(i + 1), NF - i}' /proc/self/mountinfo | head -1
-head -1 /proc/net/dev | tr -s ' '
-awk 'NR == 1 {print NF}' /proc/net/tcp /proc/net/unix /proc/net/route
 
 title ends
 kill -0 $nap; echo $?
