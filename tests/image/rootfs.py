@@ -24,6 +24,7 @@ PROGRAMS: Final = (
     "env",
     "stat",
     "cp",
+    "perl",
 )
 
 

@@ -401,6 +401,27 @@ def test_trace_of_what_runs_in_a_container(cli: Noah, tmp_path: Path) -> None:
     assert 'openat(AT_FDCWD, "/etc/passwd", O_RDONLY' in shown.stderr
 
 
+def test_sockets_belong_to_who_binds_them(cli: Noah) -> None:
+    """bind(2) makes a file, connect(2) needs to be allowed to write it; both are made without any module of perl's."""
+    script = """
+    export LC_ALL=C
+    socket='socket(S, 1, 1, 0); my $a = pack("Sa*", 1, $ARGV[0]);'
+    server() { perl -e "$socket"' bind(S, $a) or die "bind: $!\n"; listen(S, 1); chmod(0700, $ARGV[0]) or die $!' $1; }
+    client() { perl -e "$socket"' connect(S, $a) or die "connect: $!\n"' $1; }
+    """
+    cli("run", "-d", "--name", "one", "small", "sleep", "1000")
+    make = script + "umask 0; mkdir -m 777 /open; mkdir /shut; chmod 755 /shut; server /shut/root"
+    assert cli("exec", "one", "sh", "-c", make).stderr == ""
+    use = (
+        script
+        + "server /open/mine; stat -c '%U %a' /open/mine; server /shut/mine; client /shut/root; client /open/mine"
+    )
+    shown = cli("exec", "-u", "ann", "one", "sh", "-c", use)
+    assert shown.stdout == "ann 700\n"
+    denied, refused = "Permission denied", "Connection refused"  # refused: it has ended
+    assert shown.stderr == f"bind: {denied}\nconnect: {denied}\nconnect: {refused}\n"
+
+
 def test_guest_users_own_files(cli: Noah) -> None:
     script = """
     touch /f; chown 1000:50 /f; chmod 4750 /f; stat -c '%u:%g %a' /f

@@ -26,6 +26,7 @@ from noah.abi.errno import (
     LinuxError,
 )
 from noah.abi.fcntl import (
+    AT_EACCESS,
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_REMOVEDIR,
@@ -45,6 +46,7 @@ from noah.abi.fcntl import (
     RENAME_EXCHANGE,
     RESOLVE_NO_SYMLINKS,
     W_OK,
+    X_OK,
 )
 from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
@@ -470,6 +472,8 @@ class HostPlace(Place):
 
     def socket_path(self) -> tuple[Handle, bytes]:
         files = self._tree.files
+        if self._tree.nodes_are_files:  # else the host looks at it
+            files.faccessat(self._dirfd, self._name, W_OK, AT_EACCESS | self._flags)
         if not self._name or not self._tree.host.caps.proc_fd:
             return self._handle, self._host_name(self._handle, b"")
         nofollow = O_NOFOLLOW if self._flags & AT_SYMLINK_NOFOLLOW else 0
@@ -482,6 +486,8 @@ class HostPlace(Place):
         except LinuxError as error:
             raise LinuxError(EADDRINUSE if error.errno == EEXIST else error.errno) from None
         files = self._tree.files
+        if self._tree.nodes_are_files:
+            files.faccessat(self._dirfd, b"", W_OK | X_OK, AT_EACCESS | AT_EMPTY_PATH)
         if name.startswith(b"/") and len(name) < UNIX_PATH_MAX:
             return self._handle, name + b"\0"  # a whole path: the host's peers see it as the guest's would
         head, slash, last = name.rpartition(b"/")
@@ -514,6 +520,9 @@ class HostPlace(Place):
         if not tree.detached:
             raise LinuxError(EPERM, "a device of the host")
         check_change(tree.files, self._dirfd)
+
+    def adopt_socket(self, mode: int) -> None:
+        self._tree.files.adopt(self._dirfd, self._name, mode)
 
     def chmod(self, mode: int) -> None:
         self._check_writable()

@@ -194,6 +194,10 @@ class OwnedFiles(OwnedAttributes):
         self._files.close_quietly(fd)
         self.owners.set(stat.ino, Override(creds.fsuid, creds.fsgid, kind | mode & 0o7777, dev))
 
+    def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
+        self._files.adopt(dirfd, path, mode & 0o777 | 0o600)
+        self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), mode, dirfd)
+
     # Names
 
     def linkat(self, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes, flags: int = 0) -> None:

@@ -155,6 +155,9 @@ class Files(Protocol):
 
     def mkdirat(self, dirfd: int, path: bytes, mode: int) -> None: ...
     def mknodat(self, dirfd: int, path: bytes, mode: int, dev: int = 0) -> None: ...
+    def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
+        """A file that was just made for the caller by other means (bind(2)) gets this mode, and is the caller's."""
+
     def readlinkat(self, dirfd: int, path: bytes) -> bytes:
         """An empty path reads the link that dirfd itself is (O_PATH | O_NOFOLLOW)."""
 

@@ -175,7 +175,7 @@ def bind(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     host, place = new_address(task, task.process.network, address)
     file.bind(host.address)
     if place is not None:
-        place.chmod(0o777 & ~task.fs.umask)
+        place.adopt_socket(0o777 & ~task.fs.umask)
         file.bound = address[:2] + path_of(address) + b"\0"
         file.host_name = host
     return 0

@@ -87,6 +87,10 @@ class Place:
         """What to bind(2) to. EADDRINUSE, EROFS."""
         raise LinuxError(EADDRINUSE if self._exists_or(EPERM) == EEXIST else EPERM)
 
+    def adopt_socket(self, mode: int) -> None:
+        """After bind(2) at new_socket_path(): the socket gets its mode and owner."""
+        self.chmod(mode)
+
     def chmod(self, mode: int) -> None:
         self.stat()
         raise LinuxError(EPERM)

@@ -244,6 +244,9 @@ class PosixPaths:
         except OSError as error:
             raise from_host(error) from None
 
+    def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
+        self.fchmodat(dirfd, path, mode)
+
     def mknodat(self, dirfd: int, path: bytes, mode: int, dev: int = 0) -> None:
         kind = stat.S_IFMT(mode) or stat.S_IFREG
         try:
