@@ -82,7 +82,8 @@ def test_nothing_of_the_host(show: Shower) -> None:
     paths = ("/proc/", "/sys/fs/cgroup/", "/sys/firmware/", "/proc/self/cgroup", "/proc/self/mountinfo", "/dev/pts/")
     seen = show(*paths, "/proc/kallsyms")
     pids = [name for name in seen["/proc/"].split() if name.isdigit()]
-    assert len(pids) == 1
+    assert len(pids) == 2
+    assert pids[0] == "1"  # Noah
     assert seen["/sys/fs/cgroup/"] == ""
     assert seen["/sys/firmware/"] == ""
     assert seen["/proc/self/cgroup"] == "0::/\n"

@@ -145,6 +145,35 @@ CASE(at_once) {
     say("seen as soon as they are: %d", seen);
 }
 
+/* Whoever takes over the orphans of a namespace: the process that is shown as everybody's ancestor. */
+CASE(orphans) {
+    int ends[2];
+    pid_t child, parent = -1;
+    char text[64];
+    NEED(pipe(ends));
+    START_CHILD(child) {
+        pid_t middle = getpid();
+        if (NEED(fork()) == 0) {
+            while (getppid() == middle) sleep_ms(1);
+            parent = getppid();
+            NEED(write(ends[1], &parent, sizeof parent));
+        }
+    }
+    reap("middle", child);
+    NEED(read(ends[0], &parent, sizeof parent));
+    BOOL("is somebody", parent > 0);
+    BOOL("has a status", content(parent, "status", text, sizeof text) > 0);
+    BOOL("and a name", content(parent, "comm", text, sizeof text) > 1);
+    BOOL("1 is there", content(1, "stat", text, sizeof text) > 4 && !strncmp(text, "1 (", 3));
+    CHECK("may be looked for", kill(1, 0));
+    IN_CHILD("a stranger") {
+        NEED(setresuid(999, 999, 999));
+        CHECK("not by everybody", kill(1, 0));
+        CHECK("environ", open("/proc/1/environ", O_RDONLY));
+        CHECK("root", readlink("/proc/1/root", text, sizeof text));
+    }
+}
+
 CASE(is_listed) {
     pid_t child;
     START_CHILD(child) pause();

@@ -12,6 +12,7 @@ from noah.abi.fcntl import DT_DIR, DT_LNK
 from noah.abi.mount import PROC_SUPER_MAGIC
 from noah.abi.time import CLOCK_REALTIME
 from noah.fs.hostproc import HostProc
+from noah.fs.procinit import INIT, InitFiles
 from noah.fs.procns import Namespaces
 from noah.fs.procother import OtherFiles
 from noah.fs.procpid import make_directory, number
@@ -65,7 +66,7 @@ class ProcTree(VirtualTree):
         if pid == process.pid:
             return make_directory(host, SelfFiles(process, host, namespaces))
         if not process.box.contains(pid):
-            return None
+            return make_directory(host, InitFiles(process, host, namespaces)) if pid == INIT else None
         shown = process.box.shown(pid)
         return make_directory(host, OtherFiles(process, host, namespaces, pid, shown)) if shown is not None else None
 
@@ -73,6 +74,6 @@ class ProcTree(VirtualTree):
         process = self._process
         if process is None or self._system is None:
             return ()
-        pids = [(b"%d" % pid, DT_DIR) for pid in sorted({process.pid, *process.box.members()})]
+        pids = [(b"%d" % pid, DT_DIR) for pid in sorted({INIT, process.pid, *process.box.members()})]
         links = [(name, DT_LNK) for name in (b"self", b"thread-self", *_LINKS)]
         return [*self._system.names(), *links, *pids]

@@ -30,7 +30,7 @@ _STATES: Final = {
     b"I": "I (idle)",
 }
 # Fields of stat by position behind the name (proc_pid_stat(5), where the state is number 3)
-_PPID, _FLAGS, _THREADS, _STARTED, _VSIZE, _RSS = 1, 6, 17, 19, 20, 21
+_PPID, _PGRP, _SESSION, _FLAGS, _THREADS, _STARTED, _VSIZE, _RSS = 1, 2, 3, 6, 17, 19, 20, 21
 _ADDRESSES: Final = (23, 24, 25, 26, 27, 42, 43, 44, 45, 46, 47, 48)  # startcode to eip, start_data to env_end
 _SIGNALS: Final = (28, 29, 30, 31)
 _FIELDS: Final = 50
@@ -192,8 +192,7 @@ class OtherFiles:
         return max(0, min(pages, int(data.split()[1]) - self._now().own_pages)) if data else pages
 
     def _parent(self, fields: Sequence[bytes]) -> int:
-        parent = int(fields[_PPID])
-        return parent if self._process.box.contains(parent) else 0
+        return self._process.box.parent(int(fields[_PPID]))
 
     def _answer(self, name: bytes) -> bytes | None:
         """What the process says where the host tells nothing; None where it does, and if the process is silent."""
@@ -243,6 +242,9 @@ class OtherFiles:
             pid=self._pid,
             tid=self._tid or self._pid,
             parent=self._parent(fields),
+            group=int(fields[_PGRP]),
+            session=int(fields[_SESSION]),
+            cpus=self._process.host.procs.sched_getaffinity(self._pid),
             ids=shown.ids,
             fds=list(shown.fds),
             groups=shown.groups,

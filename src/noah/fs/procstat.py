@@ -96,7 +96,8 @@ class Status:
         process, task = self._process, self._task
         creds = process.creds
         memory = Memory(process.space)
-        usage = process.host.procs.getrusage(RUSAGE_SELF)
+        procs = process.host.procs
+        usage = procs.getrusage(RUSAGE_SELF)
         stack = sum(vma.end - vma.start for vma in process.space.vmas if vma.name == b"[stack]") // PAGE
         sizes = Sizes(memory.total, memory.resident, memory.files, memory.data - stack, stack, memory.code)
         facts = Facts(
@@ -106,6 +107,9 @@ class Status:
             pid=process.pid,
             tid=task.tid,
             parent=process.parent_pid,
+            group=procs.getpgid(0),
+            session=procs.getsid(0),
+            cpus=procs.sched_getaffinity(0),
             ids=(creds.uid, creds.euid, creds.suid, creds.fsuid, creds.gid, creds.egid, creds.sgid, creds.fsgid),
             fds=[fd for fd, _ in process.fds.items()],
             groups=creds.groups,
@@ -143,6 +147,9 @@ class Facts(NamedTuple):
     pid: int
     tid: int
     parent: int
+    group: int
+    session: int
+    cpus: Sequence[int]
     ids: tuple[int, ...]
     fds: Sequence[int]
     groups: tuple[int, ...]
@@ -156,8 +163,6 @@ class Facts(NamedTuple):
 
 def make_status(process: ProcessView, facts: Facts) -> bytes:
     """The content of status; `process` is the calling one."""
-    procs = process.host.procs
-    cpus = procs.sched_getaffinity(facts.pid)
     limit = process.rlimits.get(RLIMIT_SIGPENDING, (0, 0))[0]
     lines: list[tuple[str, object]] = [
         # proc_task_name()
@@ -175,8 +180,8 @@ def make_status(process: ProcessView, facts: Facts) -> bytes:
         ("Groups", " ".join(map(str, facts.groups)) + " "),
         ("NStgid", facts.pid),
         ("NSpid", facts.tid),
-        ("NSpgid", procs.getpgid(facts.pid)),
-        ("NSsid", procs.getsid(facts.pid)),
+        ("NSpgid", facts.group),
+        ("NSsid", facts.session),
         *(_size_lines(facts.sizes) if facts.sizes is not None else ()),
         ("Threads", facts.threads),
         ("SigQ", f"0/{limit}"),
@@ -187,8 +192,8 @@ def make_status(process: ProcessView, facts: Facts) -> bytes:
         ("Seccomp_filters", 0),
         ("Speculation_Store_Bypass", "vulnerable"),
         ("SpeculationIndirectBranch", "conditional enabled"),
-        ("Cpus_allowed", f"{sum(1 << cpu for cpu in cpus):x}"),
-        ("Cpus_allowed_list", ranges(cpus)),
+        ("Cpus_allowed", f"{sum(1 << cpu for cpu in facts.cpus):x}"),
+        ("Cpus_allowed_list", ranges(facts.cpus)),
         ("Mems_allowed", "1"),
         ("Mems_allowed_list", "0"),
         ("voluntary_ctxt_switches", facts.switches[0]),

@@ -63,6 +63,8 @@ class BoxView(Protocol):
 
     def members(self) -> Iterator[int]: ...
     def contains(self, pid: int) -> bool: ...
+    def parent(self, pid: int) -> int:
+        """A parent on the host, as the box sees it."""
 
 
 class SignalsView(Protocol):

@@ -20,6 +20,7 @@ from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
 from noah.net.names import NAMES_SIZE, SocketNames
 from noah.vfs.credentials import Credentials
 
+INIT: Final = 1
 _BLOCK: Final = 4096  # process ids that are looked at together
 _RECORD: Final = 8  # words
 _UID, _EUID, _SUID, _EXECUTED, _DEVICE, _INODE = 0, 1, 2, 3, 4, 6
@@ -101,6 +102,10 @@ class Box:
 
     def contains(self, pid: int) -> bool:
         return 0 < pid < PID_MAX_LIMIT and self._members[pid] != 0
+
+    def parent(self, pid: int) -> int:
+        """A parent on the host, as the box sees it: what is not of the box, Noah, is its process 1."""
+        return pid if self.contains(pid) else INIT
 
     def members(self) -> Iterator[int]:
         """Every process of the box that still exists; entries of processes that others reaped are dropped."""

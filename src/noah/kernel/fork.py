@@ -49,8 +49,6 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
         return pid
     parent = process.pid
     process.pid = task.pid = task.tid = host.procs.getpid()
-    if not flags & CLONE_PARENT:
-        process.parent_pid = parent
     process.silent_children = False
     process.subreaper = False
     task.pdeathsig = 0

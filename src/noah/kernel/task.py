@@ -13,7 +13,7 @@ from noah.abi.elf import AT_SYSINFO_EHDR
 from noah.abi.errno import ENOENT, ERESTARTSYS, ETXTBSY, LinuxError
 from noah.abi.poll import POLLIN
 from noah.host.api import Host
-from noah.kernel.box import Box
+from noah.kernel.box import INIT, Box
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
 from noah.mm.space import AddressSpace
@@ -91,7 +91,6 @@ class Process:
         "no_new_privs",
         "on_bug",
         "oom_score_adj",
-        "parent_pid",
         "personality",
         "pid",
         "policy",
@@ -123,7 +122,6 @@ class Process:
         self.fs = fs
         self.space = AddressSpace(machine, host)
         self.pid = host.procs.getpid()
-        self.parent_pid = 0  # the guest's view: 0 when the parent is not of this box
         self.exe = b""  # guest path of the program
         self.program = (0, 0)  # its device and inode
         self.argv: list[bytes] = []
@@ -166,6 +164,11 @@ class Process:
     def show(self) -> None:
         """Tell the other processes of the box what has changed about this one (see kernel.card)."""
         self.box.cards.write(self)
+
+    @property
+    def parent_pid(self) -> int:
+        """As the guest sees it."""
+        return self.box.parent(self.host.procs.getppid()) if self.pid != INIT else 0
 
     @property
     def running_tid(self) -> int:

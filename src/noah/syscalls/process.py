@@ -392,9 +392,8 @@ def gettid(task: Task) -> int:
 
 @syscall
 def getppid(task: Task) -> int:
-    """getppid(2): the parent, 0 if it is not of this box."""
-    parent = task.host.procs.getppid()
-    return parent if task.process.box.contains(parent) else 0
+    """getppid(2): the parent, 1 if it is not of this box."""
+    return task.process.parent_pid
 
 
 def _of_box(task: Task, pid: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from noah.abi.arch import ABIS
+from noah.abi.capability import CAP_KILL
 from noah.abi.errno import (
     EAGAIN,
     EINTR,
@@ -57,6 +58,7 @@ from noah.abi.structs import SigactionKernel, StackT, Timespec
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.host.values import Siginfo
 from noah.kernel import altstack
+from noah.kernel.box import INIT
 from noah.kernel.control import NoReturn
 from noah.kernel.siginfo import pack, unpack
 from noah.kernel.task import Task
@@ -110,6 +112,11 @@ def _send(task: Task, pid: int, info: Siginfo) -> None:
         if signo:
             process.signals.queue_or_fail(task, info)
         return
+    if pid == INIT and not process.box.contains(pid):
+        _check(signo)
+        if not task.creds.capable(CAP_KILL):
+            raise LinuxError(EPERM)
+        return  # it catches nothing, and what it does not catch does not reach it (sig_task_ignored())
     if not process.box.contains(pid):
         raise LinuxError(ESRCH)
     _check(signo)
