@@ -64,6 +64,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "file_open-tmpfile": "no portable call names a file that has no name: O_TMPFILE is EOPNOTSUPP",
         "file_perm-attributes": "no portable call has extended attributes: all of them are EOPNOTSUPP",
         "file_rw-allocating": "no portable call reserves storage or makes holes: fallocate is EOPNOTSUPP",
+        "proc_limits-size_to_allocate": "no portable call reserves storage or makes holes: fallocate is EOPNOTSUPP",
         "file_rw-appending_vectors": "no portable call appends without O_APPEND: RWF_APPEND is EOPNOTSUPP",
         "pipe_basic-changing_capacity": "no portable call changes a pipe's size: F_SETPIPE_SZ takes no other",
         "pipe_basic-packets": "no portable call makes pipes of packets: O_DIRECT is EINVAL",

@@ -103,10 +103,21 @@ CASE(file_size) {
         CHECK("pwrite over", pwrite(fd, block, 1, 5000));
         CHECK("truncate", ftruncate(fd, 1001));
         CHECK("truncate to the limit", ftruncate(fd, 1000));
-        CHECK("fallocate", fallocate(fd, 0, 0, 2000));
         say("signals %d", too_large);
         NEED(pipe(ends));
         CHECK("a pipe has no limit", write(ends[1], block, 2000));
+    }
+}
+
+CASE(size_to_allocate) {
+    IN_CHILD("child") {
+        struct rlimit limit = {1000, 1000};
+        int fd = NEED(open("file", O_WRONLY | O_CREAT, 0644));
+        too_large = 0;
+        signal(SIGXFSZ, count_too_large);
+        NEED(setrlimit(RLIMIT_FSIZE, &limit));
+        CHECK("fallocate", fallocate(fd, 0, 0, 2000));
+        say("signals %d", too_large);
     }
 }
 

@@ -23,7 +23,7 @@ def last_name(tree: HostTree, handle: Handle, path: bytes) -> bytes:
     stat = tree.files.fstat(handle.number)
     if not path.startswith(b"/"):
         kind = _ANONYMOUS.get(stat.mode & S_IFMT)
-        return path if kind is None else b"%s:[%d]" % (kind, stat.ino)
+        return b"%s:[%d]" % (kind, stat.ino) if kind is not None and path in (b"", kind + b":") else path
     if not stat.nlink:
         return path if path.endswith(_DELETED) else path + _DELETED
     found = locate(tree, handle, path)
