@@ -130,7 +130,9 @@ def run_suite(
         (work / "record.py").write_bytes((SUITES / "cpython_record.py").read_bytes())
         record, ignore = work / "record", work / "ignore"
         record.touch()
-        command = how(work, ["python3", str(work / "record.py"), str(record), module, str(ignore)])
+        # A limit that leaves room for Noah's own descriptors, on a host that allows no more for them.
+        limited = ["prlimit", "--nofile=1024:8192", "--"]
+        command = how(work, [*limited, "python3", str(work / "record.py"), str(record), module, str(ignore)])
         while True:
             found = read_record(record)
             ignore.write_text("".join(f"{name}\n" for name in (*found, *ignored)))
@@ -197,8 +199,8 @@ def test_cpython(engine: str, module: str) -> None:
         again = run_suite(module, in_noah(engine), patience=PATIENCE[engine], ignored=set(found) - failed)
         found |= again
         failed = {name for name in failed if again.get(name) != "pass"}
-    known = known_failures(engine, module)
-    trouble = [f"{found.get(name, 'not run')}: {name}" for name in sorted(failed - known.keys())]
-    trouble += [f"passes, take it from the list: {name}" for name in sorted(known.keys() - failed)]
+    known = known_failures(engine, module).keys() & expected
+    trouble = [f"{found.get(name, 'not run')}: {name}" for name in sorted(failed - known)]
+    trouble += [f"passes, take it from the list: {name}" for name in sorted(known - failed)]
     assert expected, "natively nothing passes"
     assert not trouble, "\n".join(trouble)
