@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from noah.abi.capability import CAP_KILL
-from noah.abi.errno import LinuxError
+from noah.abi.errno import ENOSPC, LinuxError
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
 from noah.kernel.asking import ASKING_SIZE, Asking
@@ -28,6 +28,7 @@ _PROGRAMS: Final = 1 << 12  # must be a power of 2
 _MOMENT_NS: Final = 1_000_000
 _PATIENCE: Final = 200  # moments
 _NAME: Final = 8  # bytes
+_NOT_YET, _NO_FILE = -1, -2
 _IPC_BASE: Final = 1 << 32  # in the box's file, behind all else
 
 
@@ -51,7 +52,7 @@ class Box:
     def __init__(self, host: Host, fd: int = -1) -> None:
         """fd: a file that others join the box by; it may be closed afterwards."""
         self._host = host
-        self._ipc = (-1, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
+        self._ipc = (_NOT_YET, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
         size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + NAMES_SIZE + records + members + _PROGRAMS + _NAME
@@ -78,16 +79,23 @@ class Box:
             self._name[:] = self._host.rng.getrandom(_NAME // 2).hex().encode()
         return bytes(self._name)
 
+    def share_ipc(self) -> None:
+        """Before a fork: all processes shall inherit the file of ipc_file()."""
+        if self._ipc[0] == _NOT_YET:
+            try:
+                self._ipc = self._host.files.memfd_create(b"noah-ipc"), 0
+            except LinuxError:  # no place for a temporary file: the box does without
+                self._ipc = _NO_FILE, 0
+
     def ipc_file(self) -> tuple[int, int]:
         """A descriptor of the file that holds the box's IPC objects, and where in it they begin (see kernel.ipc.store).
 
-        To be called before the first fork: all processes inherit it.
+        ENOSPC if there is none.
         """
-        fd, base = self._ipc
-        if fd < 0:
-            fd = self._host.files.memfd_create(b"noah-ipc")
-            self._ipc = fd, base
-        return fd, base
+        self.share_ipc()
+        if self._ipc[0] == _NO_FILE:
+            raise LinuxError(ENOSPC, "the host has no place for a temporary file")
+        return self._ipc
 
     def add(self, pid: int, creds: Credentials, program: tuple[int, int]) -> None:
         """A process that has just been forked. program: device and inode."""

@@ -34,7 +34,7 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
         process.threads.stop_others(task)
     process.machine.before_fork(task.vcpu)
     process.before_fork()
-    process.box.ipc_file()
+    process.box.share_ipc()
     if flags & CLONE_PARENT or exit_signal != SIGCHLD:
         pid = host.procs.clone(flags & CLONE_PARENT, exit_signal)
     else:
