@@ -1,7 +1,8 @@
 """Which calls another host thread may answer while the vCPU stays in the guest (noah.vm.exitless).
 
 Those that need nothing of the vCPU and of the host thread that runs it: they change no registers but the result, make
-no processes or threads, and change nothing that the host keeps for each thread (user ids, priorities, signal masks).
+no processes or threads, and neither change nor tell what the host keeps for each thread (user ids, priorities, signal
+masks, processor time).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ _BESIDE: Final = frozenset(
         "chmod",
         "chown",
         "clock_getres",
-        "clock_gettime",
         "close",
         "close_range",
         "creat",
