@@ -422,6 +422,30 @@ def test_sockets_belong_to_who_binds_them(cli: Noah) -> None:
     assert shown.stderr == f"bind: {denied}\nconnect: {denied}\nconnect: {refused}\n"
 
 
+def test_images_share_what_is_the_same(cli: Noah, data: Path) -> None:
+    """An image that was made of a container has the inodes of the one below, and its containers change neither."""
+    cli("run", "--name", "one", "small", "sh", "-c", "echo 1 > /new; chown 7:8 /etc/group; ln /bin/cat /bin/dog")
+    ids = [cli("commit", "one", "second").stdout.strip().removeprefix("sha256:")]
+    first = Store(make_host(), data).find("small").rootfs
+    second = data / "images" / ids[0] / "rootfs"
+    assert (second / "bin/sh").samefile(first / "bin/sh")
+    assert not (second / "etc/group").samefile(first / "etc/group")
+    script = "stat -c '%h %u:%g' /bin/sh /bin/dog /etc/group; echo 2 >> /etc/passwd; chmod 700 /bin/sh; cat /new"
+    assert cli("run", "--rm", "second", "sh", "-c", script).stdout == "1 0:0\n2 0:0\n1 7:8\n1\n"
+    assert (first / "etc/passwd").read_text().count("\n") == (second / "etc/passwd").read_text().count("\n") == 2
+    assert (first / "bin/sh").stat().st_mode & 0o777 == 0o755
+    cli("rm", "one")
+    assert cli("rmi", "second").returncode == 0
+    assert cli("run", "--rm", "small", "cat", "/etc/passwd").returncode == 0
+
+
+def test_published_ports_are_the_hosts(cli: Noah) -> None:
+    for word in ("8080:8080", "8080", "127.0.0.1:8080:8080/tcp"):
+        assert cli("run", "--rm", "-p", word, "small", "cat", "/etc/group").returncode == 0
+    one_line(cli("run", "--rm", "-p", "8080:80", "small"), 125, "8080:80", "listens on port 80 of the host")
+    one_line(cli("run", "--rm", "--publish", "x", "small"), 125, "HOST:PORT")
+
+
 def test_guest_users_own_files(cli: Noah) -> None:
     script = """
     touch /f; chown 1000:50 /f; chmod 4750 /f; stat -c '%u:%g %a' /f

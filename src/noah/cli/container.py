@@ -91,6 +91,8 @@ def _image(store: Store, name: str, parsed: Parsed) -> Image:
 
 def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: Options) -> dict[str, Any]:
     """What container.json keeps: the image's configuration under what the command line says."""
+    for value in parsed.all("--publish"):
+        _check_port(printable(value))
     config = image.record.get("config") or {}
     entry = [_text(parsed.last("--entrypoint"))] if parsed.has("--entrypoint") else config.get("Entrypoint") or []
     arguments = [_text(word) for word in words]
@@ -113,6 +115,18 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "engine": given.engine,
         "host": given.host,
     }
+
+
+def _check_port(text: str) -> None:
+    """[ADDRESS:]HOST:PORT[/PROTOCOL]: containers are on the host's network, so both ports are one."""
+    ports = text.partition("/")[0].split(":")[-2:]
+    if not all(port.isdigit() for port in ports):
+        raise UsageError(f"--publish '{text}': write PORT or HOST:PORT, in numbers")
+    if len(set(ports)) > 1:
+        port = ports[-1]
+        raise UsageError(
+            f"--publish '{text}': the program listens on port {port} of the host itself; configure it there"
+        )
 
 
 def _env_file(path: str) -> dict[str, str]:

@@ -79,6 +79,7 @@ Options for containers:
   --name NAME             what to call it
   -d, --detach            in the background; prints the id
   --entrypoint PROGRAM    run this instead of what the image is made to run
+  -p, --publish PORT      accepted for the sake of habit: containers are on the host's network, with the ports they say
   --env-file FILE         set the environment variables of a file, NAME=VALUE a line
   --pull missing|always|never
                           whether to get an image that is named by its source, as docker://NAME (`noah pull`)

@@ -32,6 +32,7 @@ _CONTAINER: Final = (
     Option("--detach", "-d"),
     Option("--entrypoint", metavar="PROGRAM"),
     Option("--env-file", metavar="FILE"),
+    Option("--publish", "-p", metavar="PORT"),
     Option("--pull", metavar="missing|always|never"),
     Option("--arch", metavar="amd64|arm64"),
 )

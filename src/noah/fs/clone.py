@@ -23,6 +23,8 @@ from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S
 from noah.fs.owned import are_owned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.host.api import Host
     from noah.host.values import Stat
 
@@ -33,11 +35,21 @@ _MOST: Final = 1 << 30
 class Cloner:
     """One copy. A directory's own descriptor and a name in it stand for each file."""
 
-    def __init__(self, source: Host, target: Host, *, owners: bool = True) -> None:
+    def __init__(
+        self,
+        source: Host,
+        target: Host,
+        *,
+        owners: bool = True,
+        lend: Callable[[int, bytes, Host, int, bytes], bool] | None = None,
+    ) -> None:
         """Both are the same host, each with its own view of owners (noah.fs.owned).
 
-        owners: files keep theirs, if this user may give files away there.
+        owners: files keep theirs, if this user may give files away there. lend: may do without a copy of a file
+        (noah.fs.cow).
         """
+        self._host = target
+        self._lend = lend
         self._from = source.files
         self._files = target.files
         self._scan = source.dirs.scan
@@ -77,6 +89,8 @@ class Cloner:
                 return
             if self._top >= 0:
                 self._links[stat.dev, stat.ino] = path
+        if kind == S_IFREG and self._lend is not None and self._lend(source, name, self._host, target, new):
+            return
         if kind == S_IFREG:
             self._regular(source, name, target, new, stat)
         elif kind == S_IFDIR:

@@ -46,7 +46,7 @@ from noah.abi.fcntl import (
     O_WRONLY,
 )
 from noah.abi.stat import S_IFDIR, S_IFMT, S_IFREG
-from noah.fs.cowcopies import TRIES, CowCopies
+from noah.fs.cowcopies import NO_MORE_NAMES, TRIES, CowCopies
 from noah.fs.owned import OwnedFiles
 from noah.fs.ownership import CAPABILITY, Ownership
 
@@ -63,6 +63,22 @@ class CowFiles(CowCopies):
     def is_lent(self, fd: int) -> bool:
         """Whether an open file is the image's."""
         return self._is_shared(self._raw.fstat(fd))
+
+    def lend(self, dirfd: int, name: bytes, target: Host, newdirfd: int, new: bytes) -> bool:
+        """Give a file that is the image's a name in the tree of another image, too. False: it must be copied."""
+        stat = self._raw.fstatat(dirfd, name, AT_SYMLINK_NOFOLLOW)
+        if not self._is_shared(stat):
+            return False
+        try:
+            self._raw.linkat(dirfd, name, newdirfd, new)
+        except LinuxError as error:
+            if error.errno not in NO_MORE_NAMES:
+                raise
+            return False
+        own = self._owners.get(stat.ino) if self._owners is not None else None
+        if own is not None and isinstance(target.files, OwnedFiles):
+            target.files.owners.set(stat.ino, own)
+        return True
 
     def _shown(self, stat: Stat) -> Stat:
         """With as many names as the image says."""

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _BELOW: Final = b".noah-below"
 _MAGIC: Final = b"NoahCow1"
+NO_MORE_NAMES: Final = (EMLINK, EPERM, ENOTSUP, EOPNOTSUPP)
+"""A file has too many names, or its file system knows just one."""
 TRIES: Final = 8
 
 
@@ -155,9 +157,9 @@ class CowCopies:
             except LinuxError as error:
                 if error.errno == EEXIST:
                     return
-                if error.errno not in (EMLINK, EPERM, ENOTSUP, EOPNOTSUPP):
+                if error.errno not in NO_MORE_NAMES:
                     raise
-                self._copy_file(source, name, fd)  # the file has too many names, or its file system knows just one
+                self._copy_file(source, name, fd)
 
     def _stand_in(self, source: int, name: bytes, target: int, new: bytes, below: bytes) -> None:
         """An empty directory for one of the image's."""

@@ -237,7 +237,8 @@ class Containers:
         full_name(name)
         with self.store.work() as work:
             source, target = self.host(container), host_of(self.store.host, work)
-            Cloner(source, target).tree(bytes(container.rootfs), bytes(work / "rootfs"))
+            lend = source.files.lend if isinstance(source.files, CowFiles) else None
+            Cloner(source, target, lend=lend).tree(bytes(container.rootfs), bytes(work / "rootfs"))
             try:
                 base = self.store.find(record["image"]).record
             except NotFoundError:
