@@ -284,14 +284,18 @@ def _open_name(dirfd: int, path: bytes, flags: int) -> int:
     if failure.errno != EACCES or not flags & linux.O_DIRECTORY or user == os.getuid():
         raise failure
     try:
-        os.stat(path, dir_fd=at(dirfd), follow_symlinks=not flags & linux.O_NOFOLLOW)
+        reached = os.stat(path, dir_fd=at(dirfd), follow_symlinks=not flags & linux.O_NOFOLLOW)
         os.seteuid(os.getuid())
         try:
-            return os.open(path, host_flags, dir_fd=at(dirfd))
+            fd = os.open(path, host_flags, dir_fd=at(dirfd))
         finally:
             os.seteuid(user)
+        if os.path.samestat(os.fstat(fd), reached):
+            return fd
+        os.close(fd)  # who is quick has put another one there
     except OSError as error:
         raise from_host(error) from None
+    raise failure
 
 
 def plain(times: Times) -> bool:
