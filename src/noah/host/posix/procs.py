@@ -249,12 +249,14 @@ class PosixProcs:
         wanted = uid, gid, tuple(groups[: os.sysconf("SC_NGROUPS_MAX")])
         if wanted == self._identity:
             return
+        before = os.geteuid()
         try:
             os.seteuid(0)
             os.setgroups(wanted[2])
             os.setegid(gid)
             os.seteuid(uid)
-        except OSError as error:
+        except OSError as error:  # in a container that does not allow it
+            os.seteuid(before)
             raise from_host(error) from None
         self._identity = wanted
 
