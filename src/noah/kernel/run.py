@@ -35,7 +35,7 @@ def run(task: Task, table: list[Callable[..., int]], beside: frozenset[int] = fr
     """
     process = task.process
     if beside:
-        task.vcpu.answer_beside(_answerer(task, table, beside))
+        task.vcpu.answer_beside(answerer(task, table, beside))
     process.run_task = lambda other: _run_beside(other, table)
     try:
         _loop(task, table)
@@ -60,7 +60,7 @@ def _run_beside(task: Task, table: list[Callable[..., int]]) -> None:
         _leave(task, how)
 
 
-def _answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]) -> Answer:
+def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]) -> Answer:
     """What _loop() does with a call, for the engine to do beside it."""
     signals = task.process.signals
 
@@ -76,6 +76,8 @@ def _answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int
             result = -error.errno
             if error.errno == EFBIG:
                 signals.collect(task)
+        except (DoesNotReturn, ProcessExit, ThreadExit):  # for _loop() to deal with
+            return None
         except MemoryError:
             result = -ENOMEM
         except Exception:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
+import pytest
+from tests.unit.kernel.conftest import make_task
+
+from noah.abi.errno import EBADF, ERESTARTSYS, LinuxError
+from noah.kernel.control import ProcessExit
+from noah.kernel.run import answerer
 from noah.syscalls.beside import numbers
 from noah.syscalls.registry import NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.kernel.conftest import StandInHost
+
+    from noah.kernel.task import Task
 
 # fmt: off
 OF_THE_THREAD = (
@@ -24,3 +37,40 @@ def test_calls_about_the_thread_are_not_answered_beside(arch: str) -> None:
 
 def test_frequent_calls_are_answered_beside() -> None:
     assert {NUMBERS["x86_64"][name] for name in ("read", "write", "openat", "close", "newfstatat")} <= numbers("x86_64")
+
+
+def _ends(task: Task, *registers: int) -> int:
+    raise ProcessExit(1)
+
+
+def _fails(task: Task, *registers: int) -> int:
+    raise LinuxError(EBADF)
+
+
+def _is_interrupted(task: Task, *registers: int) -> int:
+    raise LinuxError(ERESTARTSYS)
+
+
+def _signals(task: Task, *registers: int) -> int:
+    task.process.signals.attention = 1
+    return 5
+
+
+def test_answers_are_those_of_the_run_loop(host: StandInHost) -> None:
+    task = make_task(host, "x86_64")
+    calls: list[tuple[int, ...]] = []
+
+    def writes(task: Task, *registers: int) -> int:
+        calls.append(registers)
+        return 3
+
+    table: list[Callable[..., int]] = [writes, _fails, _is_interrupted, _ends, _signals, writes]
+    answer = answerer(task, table, frozenset(range(5)))
+    assert answer(1 << 32, 1, 2, 3, 4, 5, 6) == (3, False)  # Linux looks at 32 bits of the number
+    assert calls == [(1, 2, 3, 4, 5, 6)]
+    assert answer(1, 0, 0, 0, 0, 0, 0) == ((1 << 64) - EBADF, False)
+    assert answer(2, 0, 0, 0, 0, 0, 0) is None
+    assert answer(3, 0, 0, 0, 0, 0, 0) is None
+    assert answer(4, 0, 0, 0, 0, 0, 0) == (5, True)
+    assert answer(5, 0, 0, 0, 0, 0, 0) is None
+    assert len(calls) == 1
