@@ -53,8 +53,8 @@ from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.fs.confine import ancestors, check_access, check_change, check_device, check_new_device
 from noah.fs.hostfile import make_file, make_inherited, open_host
 from noah.fs.lastname import last_name, locate
-from noah.fs.pathfile import NamedFile, PathFile
-from noah.vfs.handle import Handle
+from noah.fs.pathfile import NamedFile
+from noah.vfs.handle import Handle, HostFile
 from noah.vfs.namespace import Walk
 from noah.vfs.place import Directory, Place, Times, join
 
@@ -382,14 +382,22 @@ class HostPlace(Place):
 
     def _open_path(self, flags: int) -> OpenFile:
         """O_PATH on a host without it."""
+        files = self._tree.files
         stat = self.stat()
+        kind = stat.mode & S_IFMT
         kept = flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)
-        if stat.mode & S_IFMT == S_IFDIR:
-            return PathFile(self._tree, self._enter(), self.path, kept)
+        if kind == S_IFDIR:
+            return HostFile(self._tree, self._enter(), self.path, kept)
         if self._slash or flags & O_DIRECTORY:
             raise LinuxError(ENOTDIR)
         if not self._name:
-            return PathFile(self._tree, self._handle, self._base, kept)
+            return HostFile(self._tree, self._handle, self._base, kept)
+        if kind == S_IFREG:
+            try:
+                handle = Handle(files, files.openat(self._dirfd, self._name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
+                return HostFile(self._tree, handle, self.path, kept)
+            except LinuxError:
+                pass  # it may not be read
         return NamedFile(self, stat, kept)
 
     def _check_idle(self, caller: Caller) -> None:

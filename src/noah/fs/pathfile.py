@@ -1,30 +1,15 @@
-"""What O_PATH gives on a host without it: a directory is opened for reading, of any other file the name is kept."""
+"""What O_PATH gives on a host without it: of a file that cannot just be opened for reading, the name is kept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from noah.abi.errno import ENOTDIR, ESTALE, LinuxError
-from noah.abi.poll import POLLNVAL
 from noah.vfs.file import OpenFile
-from noah.vfs.handle import Handle, HostFile, HostTree
 
 if TYPE_CHECKING:
     from noah.host.values import Stat
     from noah.vfs.place import Directory, Place
-
-
-class PathFile(HostFile):
-    """A directory, or another descriptor's file."""
-
-    __slots__ = ()
-
-    def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int) -> None:
-        super().__init__(tree, handle, path, flags)
-        self.poll_fd = -1
-
-    def ready(self, events: int) -> int:
-        return POLLNVAL
 
 
 class NamedFile(OpenFile):
@@ -56,6 +41,3 @@ class NamedFile(OpenFile):
 
     def directory(self) -> Directory:
         raise LinuxError(ENOTDIR)
-
-    def ready(self, events: int) -> int:
-        return POLLNVAL
