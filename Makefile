@@ -28,7 +28,7 @@ test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semanti
 	@tools/setup.sh need qemu-system-x86_64
 	@$(PYTEST) -q -m svm --timeout 1800 -o faulthandler_timeout=1200 tests/svm
 
-test-suites: $(READY) build-tools  ## CPython's own test suite as a guest, compared with its native run (an hour)
+test-suites: $(READY) build-tools  ## the test suites of CPython and Go as guests, compared with their native runs (an hour)
 	@tools/setup.sh need mmdebstrap
 	@$(PYTEST) -q -m suites --timeout 3600
 

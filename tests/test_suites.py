@@ -1,7 +1,7 @@
 """The runtimes' own test suites as guests: every test that passes natively passes in Noah.
 
-tests/suites/cpython.txt lists the tests that do not yet, each with a reason. The list is exact: a test that is not on
-it must pass, and one that is on it and passes must be taken from it. `make test-suites` runs this; it takes long.
+tests/suites/cpython.txt and go.txt list the tests that do not, each with a reason. The lists are exact: a test that is
+not on one must pass, and one that is and passes must be taken from it. `make test-suites` runs this; it takes long.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -19,6 +20,7 @@ import pytest
 from tests.running import (
     RUNTIMES,
     become_subreaper,
+    cache_folder,
     debian_root,
     descendants,
     environment,
@@ -26,6 +28,7 @@ from tests.running import (
     native_command,
     need_engine,
     noah_command,
+    run,
     working_directory,
 )
 
@@ -86,6 +89,23 @@ ON_EMULATOR: Final = (
     "test_thread",
     "test_wait3",
     "test_wait4",
+)
+# Packages of Go's standard library whose tests ask much of the kernel.
+GO: Final = (
+    "context",
+    "internal/poll",
+    "io/fs",
+    "net",
+    "net/http",
+    "os",
+    "os/exec",
+    "os/signal",
+    "os/user",
+    "path/filepath",
+    "runtime",
+    "sync",
+    "sync/atomic",
+    "syscall",
 )
 PATIENCE: Final = {"native": 60, "kvm": 180, "emulator": 600}  # seconds for one test
 
@@ -172,17 +192,82 @@ def native_outcomes(module: str) -> Outcomes:
     return run_suite(module, natively, patience=PATIENCE["native"])
 
 
-def known_failures(engine: str, module: str) -> dict[str, str]:
-    """What the list says of a module: a test's id to the reason. A line may be for one engine."""
+def known_failures(suite: str) -> dict[str, str]:
+    """A suite's list: a test's name to the reason."""
     found = {}
-    for line in (SUITES / "cpython.txt").read_text().splitlines():
-        if not line or line.startswith("#"):
-            continue
-        match = re.fullmatch(r"(?:\[(kvm|emulator)\] )?test\.(\w+)(\.[\w.]+): (\S.*)", line)
-        assert match, f"cpython.txt: no test with its reason: {line}"
-        if match[1] in (None, engine) and match[2] == module:
-            found[f"test.{match[2]}{match[3]}"] = match[4]
+    for line in (SUITES / f"{suite}.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, reason = line.partition(": ")
+            assert reason.strip(), f"{suite}.txt: no test with its reason: {line}"
+            found[name] = reason
     return found
+
+
+def judge(suite: str, expected: set[str], found: Outcomes, failed: set[str]) -> None:
+    known = known_failures(suite).keys() & expected
+    trouble = [f"{found.get(name, 'not run')}: {name}" for name in sorted(failed - known)]
+    trouble += [f"passes, take it from the list: {name}" for name in sorted(known - failed)]
+    assert expected, "natively nothing passes"
+    assert not trouble, "\n".join(trouble)
+
+
+@functools.cache
+def go_tests() -> Path:
+    """The tests of GO as programs, made natively, once: a compiler is no test of these packages."""
+    programs = cache_folder() / "noah-test-go"
+    if not (programs / "made").exists():
+        shutil.rmtree(programs, ignore_errors=True)
+        programs.mkdir(parents=True)
+        script = "".join(
+            f"cd /usr/lib/go-1.19/src/{name} && go test -c -o {programs}/{name.replace('/', '.')} . || exit\n"
+            for name in GO
+        )
+        made = run(
+            native_command(debian_root(RUNTIMES), programs, ["bash", "-c", script]),
+            cwd="/",
+            env=environment(HOME="/tmp", GOCACHE="/tmp/cache"),
+            timeout=1500,
+        )
+        assert made.status == 0, made.stderr.decode()
+        (programs / "made").touch()
+    return programs
+
+
+def run_go(name: str, how: Command, *, patience: float) -> Outcomes:
+    """Runs the tests of a package of Go, in the directory of its sources."""
+    become_subreaper()
+    program = go_tests() / name.replace("/", ".")
+    with working_directory() as work:
+        shutil.copy(program, work / "tests")
+        script = (
+            f"cd /usr/lib/go-1.19/src/{name} && exec {work}/tests -test.short -test.v -test.timeout {patience:.0f}s"
+        )
+        result = run(
+            how(work, ["bash", "-c", script]),
+            cwd=work,
+            env=environment(HOME=str(work), GOCACHE=f"{work}/cache"),
+            timeout=patience + 60,
+        )
+    text = (result.stdout + result.stderr).decode(errors="replace")
+    words = re.finditer(r"^\s*--- (PASS|SKIP|FAIL): (\S+)", text, re.MULTILINE)
+    return {f"{name}.{match[2]}": match[1].lower() for match in words}
+
+
+@functools.cache
+def native_go(name: str) -> Outcomes:
+    return run_go(name, natively, patience=600)
+
+
+@pytest.mark.suites
+@pytest.mark.parametrize("name", GO)
+def test_go(name: str) -> None:
+    need_engine("kvm")
+    expected = {test for test, how in native_go(name).items() if how == "pass"}
+    found = run_go(name, in_noah("kvm"), patience=1200)
+    if any(found.get(test) != "pass" for test in expected - known_failures("go").keys()):
+        again = run_go(name, in_noah("kvm"), patience=1200)  # a machine with much to do makes tests about time fail
+        found |= {test: how for test, how in again.items() if how == "pass"}
+    judge("go", expected, found, {test for test in expected if found.get(test) != "pass"})
 
 
 @pytest.mark.suites
@@ -199,8 +284,4 @@ def test_cpython(engine: str, module: str) -> None:
         again = run_suite(module, in_noah(engine), patience=PATIENCE[engine], ignored=set(found) - failed)
         found |= again
         failed = {name for name in failed if again.get(name) != "pass"}
-    known = known_failures(engine, module).keys() & expected
-    trouble = [f"{found.get(name, 'not run')}: {name}" for name in sorted(failed - known)]
-    trouble += [f"passes, take it from the list: {name}" for name in sorted(known - failed)]
-    assert expected, "natively nothing passes"
-    assert not trouble, "\n".join(trouble)
+    judge("cpython", expected, found, failed)

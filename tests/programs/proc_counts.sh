@@ -18,3 +18,5 @@ vmstat | awk '{print NF}' | tr '\n' ' '
 vmstat -s | sed 's/^ *[0-9]* //' | head -5
 head -1 /proc/net/dev | tr -s ' '
 awk 'NR == 1 {print NF}' /proc/net/tcp /proc/net/unix /proc/net/route
+awk '$2 == "lo" {print $2, $3}' /proc/net/igmp6
+cut -d" " -f1 /proc/net/sockstat6

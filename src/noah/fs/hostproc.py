@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from noah.host.values import Stat
 
 _NET: Final = (
-    *(b"arp", b"dev", b"if_inet6", b"igmp", b"ipv6_route", b"netstat", b"packet", b"protocols", b"raw", b"raw6"),
-    *(b"route", b"rt_cache", b"snmp", b"snmp6", b"sockstat", b"tcp", b"tcp6", b"udp", b"udp6", b"unix", b"wireless"),
+    *(b"anycast6", b"arp", b"dev", b"dev_mcast", b"icmp", b"icmp6", b"if_inet6", b"igmp", b"igmp6", b"ipv6_route"),
+    *(b"mcfilter", b"mcfilter6", b"netstat", b"packet", b"protocols", b"raw", b"raw6", b"route", b"rt6_stats"),
+    *(b"rt_cache", b"snmp", b"snmp6", b"sockstat", b"sockstat6", b"tcp", b"tcp6", b"udp", b"udp6", b"udplite"),
+    *(b"udplite6", b"unix", b"wireless"),
 )
 
 
