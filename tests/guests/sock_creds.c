@@ -30,7 +30,9 @@ static void receive(const char *name, int fd) {
     char byte;
     struct iovec text = {&byte, 1};
     struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    CHECK(name, recvmsg(fd, &message, MSG_DONTWAIT));
+    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT);
+    guest_result(name, length, errno);
+    if (length == -1) return;
     for (struct cmsghdr *one = CMSG_FIRSTHDR(&message); one; one = CMSG_NXTHDR(&message, one)) {
         struct ucred *found = (void *)CMSG_DATA(one);
         say("type %d: %s %d %d", one->cmsg_type, who(found->pid), found->uid, found->gid);
