@@ -186,6 +186,13 @@ def test_life_in_the_background(cli: Noah) -> None:
     assert cli("rm", "bg").stdout == "bg\n"
 
 
+def test_what_runs_in_the_background_is_known_to_run(cli: Noah) -> None:
+    for number in range(5):
+        assert cli("run", "-d", "--name", f"bg{number}", "small", "sleep", "60").returncode == 0
+        assert cli("exec", f"bg{number}", "cat", "/etc/group").returncode == 0
+        assert cli("rm", "-f", f"bg{number}").returncode == 0
+
+
 def test_program_that_does_not_start_in_the_background(cli: Noah) -> None:
     one_line(cli("run", "-d", "--rm", "small", "/none"), 127, "/none", "no such file")
     assert names(cli, "--all") == []

@@ -24,6 +24,7 @@ Become = Callable[[Box, Callable[[], None]], NoReturn]
 process in any case."""
 
 _LAST: Final = 4096  # bytes of the log that are looked at
+_SIGNS: Final = 2
 _PAUSE_NS: Final = 20_000_000
 
 
@@ -96,7 +97,10 @@ class Supervisor:
                 host.procs._exit(status)
         host.files.close(self._started)
         try:
-            if host.files.read(reader, 1):
+            told = b""
+            while len(told) < _SIGNS and (more := host.files.read(reader, _SIGNS)):
+                told += more
+            if len(told) == _SIGNS:
                 return 0, ""
             _, status, _ = host.procs.wait4(pid, 0)
             end = host.files.fstat(log).size
@@ -115,9 +119,7 @@ class Supervisor:
             pass  # what the program leaves running is not ended by us on this host
         pid = host.procs.fork()
         if pid == 0:
-            self._become(box, self._loaded)
-        if self._started >= 0:
-            host.files.close_quietly(self._started)
+            self._become(box, self._tell)
         host.signals.block_all()
         try:
             self._containers.note(self._container, State("running", pid, 0, now()))
@@ -126,6 +128,7 @@ class Supervisor:
             _kill(host, pid, SIGKILL)
             host.procs.wait4(pid, 0)
             raise
+        self._tell()
         self._wait(pid)
         kill_all(host, box)
         self._containers.forget_box(self._container)
@@ -134,9 +137,13 @@ class Supervisor:
         except (LinuxError, OSError):
             pass  # the disk is full; whoever asks sees that nothing runs any more
 
-    def _loaded(self) -> None:
+    def _tell(self) -> None:
+        """Whoever has started this in the background waits for two signs: the program is loaded, and that is noted."""
         if self._started >= 0:
-            self._host.files.write(self._started, b"+")
+            try:
+                self._host.files.write(self._started, b"+")
+            except LinuxError:
+                pass  # nobody waits any more
             self._host.files.close_quietly(self._started)
 
     def _wait(self, main: int) -> None:
