@@ -27,6 +27,12 @@ PATIENCE: Final = 3000.0
 QUIET: Final = "DEBIAN_FRONTEND=noninteractive"
 CLEAN: Final = 'test -z "$(dpkg --audit; dpkg --verify)" && apt-get check >/dev/null && echo clean'
 USERS: Final = "sudo rsync acl attr libcap2-bin passwd login adduser"
+# Where root runs Noah, files are the host's own, and are checked by it. What differs there; it only shrinks.
+OTHER_FOR_ROOT: Final = {
+    "device nodes": "a container makes none that stand for the host's disks",
+    "capabilities of files": "a container's processes have no CAP_DAC_READ_SEARCH on the host that they could be given",
+    "access control lists, attributes": "a default list does not take the place of the umask",
+}
 SMALL: Final = "less nano file bzip2 ca-certificates openssl"
 
 
@@ -152,7 +158,15 @@ def test_users_and_owners(noah_of: Noah, name: str, tmp_path: Path) -> None:
     finally:
         for source in ("proc", "dev"):
             subprocess.run(["umount", "--recursive", "--lazy", native / source], check=False)
-    assert noah_of.next(name, "bash /users.sh").splitlines() == expected.decode().splitlines()
+    seen, wanted = sections(noah_of.next(name, "bash /users.sh")), sections(expected.decode())
+    different = {section for section in wanted if seen.get(section) != wanted[section]}
+    assert different == (set(OTHER_FOR_ROOT) if noah_of.user is None else set())
+
+
+def sections(output: str) -> dict[str, list[str]]:
+    """What was printed, by the headings of users.sh."""
+    parts = [part.splitlines() for part in output.split("---- ")]
+    return {lines[0]: lines[1:] for lines in parts if lines}
 
 
 @pytest.mark.parametrize("seed", range(20))
