@@ -364,6 +364,7 @@ def debian_root(packages: tuple[str, ...] = PACKAGES) -> Path:
     with (scratch / "etc/passwd").open("a") as passwd, (scratch / "etc/group").open("a") as group:
         passwd.write(f"{user.pw_name}:x:{user.pw_uid}:{user.pw_gid}::/:/bin/sh\n")
         group.write(f"{user.pw_name}:x:{user.pw_gid}:\n")
+    (scratch / "etc/hosts").write_text("127.0.0.1\tlocalhost\n")  # where there is none, Noah shows the host's
     (scratch / "etc/noah-test-packages").write_text(" ".join(packages))
     shutil.rmtree(root, ignore_errors=True)
     scratch.rename(root)
