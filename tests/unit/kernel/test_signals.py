@@ -570,10 +570,12 @@ class TestCalls:
 
     def test_kill_stays_in_the_box(self, task: Task, host: StandInHost) -> None:
         assert errno_of(calls.kill, task, STRANGER, SIGTERM) == ESRCH
-        assert errno_of(calls.kill, task, 1, 0) == ESRCH
+        assert calls.kill(task, 1, SIGTERM) == 0  # Noah, which catches nothing: not the host's process 1
         assert calls.kill(task, CHILD_PID, SIGTERM) == 0
         assert errno_of(calls.kill, task, CHILD_PID, 65) == EINVAL
         assert host.killed() == [("kill", CHILD_PID, SIGTERM)]
+        task.creds.effective = 0
+        assert errno_of(calls.kill, task, 1, SIGTERM) == EPERM
 
     def test_kill_of_a_group_leaves_strangers_alone(self, task: Task, host: StandInHost) -> None:
         task.process.signals.set_mask(task, -1)
