@@ -11,7 +11,7 @@ be equal. A script says what it needs in comments at its top:
     # varies: REGEX          matches in the output that differ between two native runs
     # volatile: GLOB         files whose size and content differ between two native runs
     # only: root             needs the privileges of root
-    # host: linux            needs what the portable host does not have: inotify
+    # host: linux            needs what no portable call tells: all events of files, the host's own /proc
 
 A directory beside the script with its name holds files that it starts with.
 """
@@ -271,7 +271,7 @@ def test_program_runs_as_natively(name: str, target: Target) -> None:
     if target.user != "root" and spec.only == "root":
         pytest.skip("this program needs the privileges of root")
     if spec.host not in ("", target.host):
-        pytest.skip("no portable call watches files: inotify_init is ENOSYS on this host")
+        pytest.skip("no portable call tells who opens or closes a file, nor what the host's own /proc shows")
     need_engine(target.engine)
     noah_command(account(target.user))
     need_programs((INTERPRETERS[SCRIPTS[name].suffix].rpartition("/")[2], *spec.needs),
