@@ -50,6 +50,8 @@ _LAST: Final = (
     "mole",
     "owl",
 )
+_MOMENTS: Final = 100
+_MOMENT_NS: Final = 20_000_000
 _MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
 _HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
@@ -168,10 +170,7 @@ class Containers:
 
     def state(self, container: Container) -> State:
         """How it is now."""
-        try:
-            said = json.loads((container.directory / "state.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            said = {}
+        said = self._said(container)
         if not said:
             return State("created", since=str(container.record.get("created", "")))
         state = State(said["status"], said.get("pid", 0), said.get("exit_code", 0), said.get("since", ""))
@@ -180,6 +179,13 @@ class Containers:
                 if free:
                     return State("exited", 0, _KILLED, state.since)
         return state
+
+    def _said(self, container: Container) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((container.directory / "state.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
 
     def note(self, container: Container, state: State) -> None:
         """Keep a state; LinuxError, OSError for a full disk."""
@@ -202,8 +208,17 @@ class Containers:
         finally:
             files.close_quietly(fd)
 
+    def settle(self, container: Container) -> None:
+        """One that has noted its end may hold its lock a moment longer: wait for that."""
+        for _ in range(_MOMENTS):
+            with self.lock(container) as free:
+                if free or self._said(container).get("status") == "running":
+                    return
+            self.store.host.poller.poll([], _MOMENT_NS, signals=False)
+
     def remove(self, container: Container) -> None:
         """Remove one that does not run. ImageError."""
+        self.settle(container)
         with self.lock(container) as free:
             if not free:
                 raise ImageError(f"container {container.name} is running: stop it first ('noah stop'), or say --force")

@@ -66,6 +66,7 @@ class Supervisor:
 
     def run(self, *, ended: Callable[[], None] | None = None) -> int:
         """Run in the foreground: the exit status as a shell has it. ended: called when all processes are gone."""
+        self._containers.settle(self._container)
         with self._containers.lock(self._container) as free:
             if not free:
                 raise ImageError(f"container {self._container.name} is running already")
