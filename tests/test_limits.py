@@ -227,6 +227,17 @@ def test_open_files_to_the_hard_limit(engine: str) -> None:
     assert (found.status, found.stdout, found.stderr) == (0, b"299 24\n", b"")
 
 
+def test_mappings_take_no_descriptors(engine: str) -> None:
+    program = (
+        "import mmap; f = open('f', 'w+b'); f.truncate(8192); m = [mmap.mmap(f.fileno(), 4096) for _ in range(150)]"
+    )
+    program += "; m[0][0] = 7; print(len(m), m[149][0])"
+    with working_directory() as cwd:
+        found = run(["prlimit", "--nofile=200:200", *noah(engine, "/usr/bin/python3", "-c", program)], cwd=cwd)
+    # Python's mmap keeps a descriptor for each: 150 of them fit, and 150 more would not.
+    assert (found.status, found.stdout, found.stderr) == (0, b"150 7\n", b"")
+
+
 def test_threads_1000(engine: str) -> None:
     script = """
         import threading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from noah.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, ENOENT, ENXIO, LinuxError
 from noah.abi.fcntl import (
@@ -48,9 +49,13 @@ FIFO_RETRY_NS: Final = 10_000_000
 class RegularFile(HostFile):
     """Regular files and block devices: never wait, so the host reads and writes guest memory directly."""
 
-    __slots__ = ()
+    __slots__ = ("_mapped",)
 
     has_positions = True
+
+    def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int) -> None:
+        super().__init__(tree, handle, path, flags)
+        self._mapped: ref[MappedFile] | None = None  # for all mappings of it, with one descriptor
 
     def can_poll(self) -> bool:
         return False
@@ -113,10 +118,14 @@ class RegularFile(HostFile):
         return self.files.is_written(self.fd)
 
     def mapped(self, *, writable: bool) -> MappedFile | None:
-        files = self.files
-        fd = files.dup(self.fd)
-        stat = files.fstat(fd)
-        return MappedFile(files, fd, self.path, stat.dev, stat.ino, writable=writable)
+        mapped = self._mapped() if self._mapped is not None else None
+        if mapped is None or mapped.writable != writable or mapped.path != self.path:
+            files = self.files
+            fd = files.dup(self.fd)
+            stat = files.fstat(fd)
+            mapped = MappedFile(files, fd, self.path, stat.dev, stat.ino, writable=writable)
+            self._mapped = ref(mapped)
+        return mapped
 
 
 class DirectoryFile(HostFile):

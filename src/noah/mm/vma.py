@@ -49,7 +49,18 @@ def engine_prot(prot: int) -> int:
 class MappedFile:
     """An open host file behind mappings; lives as long as an area refers to it."""
 
-    __slots__ = ("_files", "base", "device", "executable", "fd", "inode", "path", "strings", "writable")
+    __slots__ = (
+        "__weakref__",
+        "_files",
+        "base",
+        "device",
+        "executable",
+        "fd",
+        "inode",
+        "path",
+        "strings",
+        "writable",
+    )
 
     def __init__(self, files: Files, fd: int, path: bytes, device: int, inode: int, *, writable: bool) -> None:
         self._files = files
