@@ -26,7 +26,7 @@ declarations in `src/noah/syscalls/`; do not edit.
 - **no**: the program gets ENOSYS, as on a kernel built without it. `noah report` lists which programs asked for it.
 
 That is so on Linux hosts. What the portable host (`--host posix`) has no calls for, it refuses as a kernel or a file
-system without it does: [docs/decisions/0010](decisions/0010-the-portable-host.md) has the list.
+system without it does: [docs/decisions/0013](decisions/0013-the-portable-host.md) has the list.
 """
 
 

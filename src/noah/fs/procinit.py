@@ -1,6 +1,6 @@
 """/proc/1: the process that the box's first program descends from. It is Noah, and shows little more than its name.
 
-See docs/decisions/0010.
+See docs/decisions/0012.
 """
 
 from __future__ import annotations
