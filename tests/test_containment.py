@@ -66,5 +66,6 @@ def test_no_way_out(folder: Path, noah: str, engine: str, host: str, user: str) 
     assert seen["status"] == 0, errors
     assert not seen["changes"]
     assert not seen["devices"]
+    assert not seen["signals"]
     assert not seen["left"]
     assert not errors

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -119,6 +120,8 @@ def main() -> int:
         print("contain.py: not in a process namespace of its own", file=sys.stderr)
         return 2
     prepare(folder)
+    signals: list[int] = []  # that somebody sent to this process, which is what a guest shall not reach as process 1
+    signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     before = devices()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     # wait4 and not subprocess: only it tells the memory of this box, its children's included.
@@ -135,6 +138,7 @@ def main() -> int:
     result = {
         "status": process.returncode,
         "memory": usage.ru_maxrss * 1024,
+        "signals": signals,
         "left": others(),
         "devices": {
             name: after.get(name, "gone") for name in before.keys() | after if before.get(name) != after.get(name)

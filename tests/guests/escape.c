@@ -378,7 +378,7 @@ static void processes(void) {
     REFUSED("tgkill", syscall(SYS_tgkill, victim, victim, SIGKILL));
     REFUSED("rt_sigqueueinfo", syscall(SYS_rt_sigqueueinfo, victim, SIGKILL, &info));
     REFUSED("kill the group", kill(-victim, SIGKILL));
-    REFUSED("kill init", kill(1, SIGTERM));
+    kill(1, SIGTERM); /* not refused: process 1 is Noah's. contain.py tells whether it has reached the host's */
     REFUSED("pidfd_open", syscall(SYS_pidfd_open, victim, 0));
     REFUSED("pidfd_open init", syscall(SYS_pidfd_open, 1, 0));
     REFUSED("ptrace attach", ptrace(PTRACE_ATTACH, victim, NULL, NULL));
