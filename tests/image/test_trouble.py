@@ -167,13 +167,13 @@ def test_layers_go_with_the_last_image(cli: Callable[..., Result], server: Serve
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB."""
+    """A file system of 32 MB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system to fill")
     place, disk = tmp_path / "disk", tmp_path / "disk.img"
     place.mkdir()
     disk.write_bytes(b"")
-    os.truncate(disk, 16 << 20)
+    os.truncate(disk, 32 << 20)
     for command in (["mkfs.ext4", "-q", "-m", "0", str(disk)], ["mount", "-o", "loop", str(disk), str(place)]):
         if shutil.which(command[0]) is None or subprocess.run(command, capture_output=True).returncode != 0:
             pytest.skip("a small file system cannot be made and mounted here: e2fsprogs, loop devices")
