@@ -31,6 +31,10 @@ def pytest_configure() -> None:
     for number in signal.valid_signals() - OWN_IGNORED:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if sys.platform == "linux":
+        from noah.host.linux.signals import OF_C_LIBRARY, stop_ignoring
+
+        stop_ignoring(OF_C_LIBRARY)
 
 
 def kvm_trouble() -> str | None:

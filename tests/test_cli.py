@@ -7,6 +7,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -242,6 +243,23 @@ def test_death_by_signal_is_noah_s_own_death(cwd: Path, number: int) -> None:
         f'"{NOAH}" run --engine {ENGINE} --root / -- sh -c "ulimit -c 0; kill -{int(number)} \\$\\$" 2>&1; echo $?'
     )
     assert run(["sh", "-c", command], cwd=cwd).stdout.splitlines()[-1] == b"%d" % (128 + number)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="compares with what the host's own kernel says")
+def test_signals_that_are_ignored_stay_so(cwd: Path) -> None:
+    def ignore() -> None:
+        from noah.host.linux.kernel import syscall
+
+        for number in (signal.SIGUSR2, 32, signal.SIGRTMIN + 1):  # 32 is the host's C library's
+            syscall("rt_sigaction", number, struct.pack("=QQQQ", 1, 0, 0, 0), None, 8)
+
+    command = ["grep", "SigIgn", "/proc/self/status"]
+    native, guest = (
+        subprocess.run([*start_of, *command], cwd=cwd, capture_output=True, check=True, preexec_fn=ignore).stdout
+        for start_of in ([], [NOAH, "run", "--engine", ENGINE, "--root", "/", "--"])
+    )
+    assert int(native.split()[1], 16) & 1 << 31
+    assert guest == native
 
 
 def test_stopped_program_is_a_stopped_job(cwd: Path) -> None:

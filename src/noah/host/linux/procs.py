@@ -17,7 +17,7 @@ from noah.abi import signal as linux
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.host.errnos import TO_LINUX, from_host
 from noah.host.linux.kernel import NUMBERS, syscall
-from noah.host.linux.signals import sigprocmask
+from noah.host.linux.signals import reset_action, sigprocmask
 from noah.host.posix.procs import PosixProcs, rusage
 from noah.host.values import Rusage, Sysinfo, WaitInfo
 
@@ -35,7 +35,6 @@ _CAPABILITY_HEADER: Final = struct.pack("=Ii", capability.LINUX_CAPABILITY_VERSI
 _LOW: Final = (1 << 32) - 1
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
-_SIG_DFL: Final = bytes(32)  # the kernel's struct sigaction: handler, flags, restorer, mask
 assert (_QUEUED.size, _SIGINFO_CHILD.size, _SYSINFO.size) == (128, 128, 112)
 
 
@@ -190,8 +189,8 @@ class LinuxProcs(PosixProcs):
     def exit_by_signal(self, sig: int) -> NoReturn:
         try:
             syscall("prctl", prctl.PR_SET_DUMPABLE, 0)  # no core file, also where core_pattern is a pipe
-            if sig != linux.SIGKILL:  # past the C library, which keeps 32 and 33 to itself
-                syscall("rt_sigaction", sig, _SIG_DFL, None, 8)
+            if sig != linux.SIGKILL:
+                reset_action(sig)
             sigprocmask(linux.SIG_UNBLOCK, 1 << sig - 1)
             os.kill(os.getpid(), sig)
         finally:  # the default is to do nothing, or this is the init of a pid name space

@@ -35,6 +35,9 @@ _Mask: Final = ctypes.c_char * linux.SIGSET_SIZE
 _INFO: Final = struct.Struct("=IiiIIiIIIIiiQQQQ48x")
 _MOST: Final = 16 * _INFO.size
 assert _INFO.size == 128
+_SIGACTION: Final = struct.Struct("=QQQQ")  # the kernel's: handler, flags, restorer, mask
+OF_C_LIBRARY: Final = (32, 33)
+"""SIGCANCEL and SIGSETXID: the C library lets nobody ask for or change what they do."""
 
 
 def mask_bytes(mask: int) -> bytes:
@@ -49,6 +52,23 @@ def sigprocmask(how: int, mask: int) -> int:
     return int.from_bytes(old.raw, sys.byteorder)
 
 
+def stop_ignoring(signals: Sequence[int]) -> int:
+    """Take signals that are ignored by their default; the mask of those that were."""
+    ignored = 0
+    for number in signals:
+        action = ctypes.create_string_buffer(_SIGACTION.size)
+        syscall("rt_sigaction", number, None, action, linux.SIGSET_SIZE)
+        if _SIGACTION.unpack(action.raw)[0] == linux.SIG_IGN:
+            ignored |= 1 << number - 1
+            reset_action(number)
+    return ignored
+
+
+def reset_action(number: int) -> None:
+    """Give a signal its default action, also one that the C library keeps to itself."""
+    syscall("rt_sigaction", number, bytes(_SIGACTION.size), None, linux.SIGSET_SIZE)
+
+
 class LinuxSignals:
     """See noah.host.api.Signals. All dispositions are SIG_DFL: what is blocked is kept, whatever its default."""
 
@@ -60,7 +80,7 @@ class LinuxSignals:
         self._fd = -1
 
     def block_all(self, synchronous: bool = True) -> None:
-        self.inherited_ignored = inherited_ignored()
+        self.inherited_ignored = inherited_ignored() | stop_ignoring(OF_C_LIBRARY)
         leave = 0 if synchronous else linux_mask(SYNCHRONOUS)
         mask = (1 << linux.NSIG) - 1 & ~leave & ~linux_mask((signal.SIGKILL, signal.SIGSTOP))
         self.inherited_blocked = sigprocmask(linux.SIG_BLOCK, mask)
