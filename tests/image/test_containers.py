@@ -17,7 +17,9 @@ from tests.image.rootfs import make_rootfs
 
 from noah.cli.main import COMMANDS, _dispatch
 from noah.host.select import make_host
+from noah.image.container import Containers
 from noah.image.store import Store
+from noah.image.supervise import stop
 
 Result = subprocess.CompletedProcess[str]
 Noah = Callable[..., Result]
@@ -469,3 +471,14 @@ def test_guest_users_own_files(cli: Noah) -> None:
     assert shown.stdout == "1000:50 4750\n1000:1000 644\nshut\nno\nsticky\nown\n"
     cli("rm", "one")
     cli("rmi", "owned")
+
+
+def test_stopping_what_ends_at_that_moment(cli: Noah, data: Path) -> None:
+    """Between a look at its state and one at its processes a container may end: its box is gone then."""
+    cli("run", "-d", "--name", "bg", "small", "sleep", "60")
+    host = make_host()
+    containers = Containers(Store(host, data))
+    container = containers.find("bg")
+    containers.forget_box(container)
+    stop(host, containers, container, 0, signal.SIGKILL)
+    assert containers.state(container).status == "exited"

@@ -206,7 +206,11 @@ def stop(host: Host, containers: Containers, container: Container, timeout_s: in
             return
         host.poller.poll([], _PAUSE_NS, signals=False)
     while containers.state(container).status == "running":
-        for pid in box_of(host, container).members():
+        try:
+            members = list(box_of(host, container).members())
+        except LinuxError:  # its box is gone: it has just ended
+            members = [state.pid]
+        for pid in members:
             _kill(host, pid, SIGKILL)
         host.poller.poll([], _PAUSE_NS, signals=False)
 

@@ -144,7 +144,10 @@ def test_summary_counts_all_processes(tmp_path: Path) -> None:
 
 
 def test_threads_have_lines_of_their_own(tmp_path: Path) -> None:
-    program = "import threading; t = threading.Thread(target=lambda: open('/etc/passwd').close()); t.start(); t.join()"
+    program = (
+        "import threading; t = threading.Thread(target=lambda: open('/etc/passwd').close()); t.start(); t.join()\n"
+    )
+    program += "import time; time.sleep(0.5)"  # else the process may end before its thread does
     command = [NOAH, "run", "--engine", ENGINE, f"--strace={tmp_path}/log", "--", "/usr/bin/python3", "-SEc", program]
     subprocess.run(command, check=True, env=environment(), timeout=60)
     text = (tmp_path / "log").read_text()
