@@ -1,4 +1,4 @@
-"""System calls that a second host thread answers while the vCPU stays in the guest (noah.vm.exitless)."""
+"""System calls that a second host thread answers while the vCPU stays in the guest (noah.vm.kvm.exitless)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 from tests.engines.guest import CODE, Guest, in_child, take_signal
 
-from noah.vm import exitless
 from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL
 from noah.vm.arch.x86_64 import R8, R9, R10, R11, RAX, RBP, RBX, RCX, RDI, RDX, RFLAGS, RIP, RSI, RSP
 from noah.vm.arch.x86_system import MAIL, MAIL_ADDRESS
+from noah.vm.kvm import exitless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -73,7 +73,7 @@ _IGNORED_BY_DEFAULT: Final = sum(
 )
 _CODES_OF_STOPS: Final = frozenset((CLD_STOPPED, CLD_CONTINUED, CLD_TRAPPED))
 _RESTARTS: Final = frozenset((-ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND, -ERESTART_RESTARTBLOCK))
-_KICK_SIGNAL: Final = SIGRTMAX - 1  # noah.vm.kvm.KICK_SIGNAL: it has ended a KVM_RUN and has no further meaning
+_KICK_SIGNAL: Final = SIGRTMAX - 1  # noah.vm.kvm.vcpu.KICK_SIGNAL: it has ended a KVM_RUN and has no further meaning
 _MASK: Final = (1 << 64) - 1
 _MINUS_EINTR: Final = -EINTR & _MASK
 _RESTORE_MASK: Final = 1 << 64  # in `attention`: Task.saved_mask waits to be put back

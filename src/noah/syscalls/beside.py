@@ -1,4 +1,4 @@
-"""Which calls another host thread may answer while the vCPU stays in the guest (noah.vm.exitless).
+"""Which calls another host thread may answer while the vCPU stays in the guest (noah.vm.kvm.exitless).
 
 Those that need nothing of the vCPU and of the host thread that runs it: they change no registers but the result, make
 no processes or threads, and neither change nor tell what the host keeps for each thread (user ids, priorities, signal

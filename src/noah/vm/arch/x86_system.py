@@ -6,7 +6,7 @@
     GDT      segments with the selectors that Linux has
     IDT      each vector leads to its stub
     STUBS    an `out` for each vector
-    TRAP     where SYSCALL leads: `out`, and the two ways back; a stub that may do without `out` (noah.vm.exitless)
+    TRAP     where SYSCALL leads: `out`, and the two ways back; a stub that may do without `out` (noah.vm.kvm.exitless)
     MAIL     what that stub shares with its server
     SLOTS    512 bytes for each vCPU: its task state segment, then its exception stack
 
