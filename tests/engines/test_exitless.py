@@ -77,6 +77,24 @@ def answer(guest: Guest, server: Server) -> int:
         guest.regs[RAX] *= 3
 
 
+def test_server_stays_off_the_processor_of_the_vcpu(guest: Guest) -> None:
+    masks: list[set[int]] = []
+
+    class Looking(Server):
+        def __call__(self, number: int, *registers: int) -> tuple[int, bool] | None:
+            masks.append(os.sched_getaffinity(0))
+            return super().__call__(number, *registers)
+
+    allowed = os.sched_getaffinity(0)
+    guest.place(LOOP)
+    guest.regs[RBX] = CALLS
+    guest.vcpu.answer_beside(Looking())
+    answer(guest, Server())
+    assert masks
+    assert all(mask < allowed and len(mask) == len(allowed) - 1 for mask in masks)
+    assert os.sched_getaffinity(0) == allowed
+
+
 def test_calls_are_answered_by_another_thread_and_registers_are_kept(guest: Guest) -> None:
     server = Server()
     guest.vcpu.answer_beside(server)

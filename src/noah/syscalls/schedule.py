@@ -176,6 +176,8 @@ def sched_setaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     if not cpus:
         raise LinuxError(EINVAL)
     task.host.procs.sched_setaffinity(pid, cpus)
+    if pid in (0, task.tid):
+        task.vcpu.host_thread_changed()
     return 0
 
 

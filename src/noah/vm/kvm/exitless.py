@@ -12,16 +12,21 @@ Which of the two threads is in the kernel is decided by a lock: the server answe
 thread holds it whenever it is not in KVM_RUN. So it needs no lock of its own what handlers do. Guest code can write to
 the mailbox, too: what it can bring about by that are calls that it could make anyhow.
 
+The server stays off the processor on which the vCPU's thread ran when it was woken: where another process keeps the
+second one busy, the host's scheduler else often puts both on one, and no call is answered in time.
+
 There is one mailbox, so a process with a second vCPU goes without.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import struct
-from _thread import allocate_lock, start_new_thread
+import sys
+from _thread import allocate_lock, get_native_id, start_new_thread
 from collections.abc import Sequence
 from fcntl import ioctl
-from sys import setswitchinterval
 from time import perf_counter_ns
 from typing import Final, Protocol
 
@@ -67,6 +72,25 @@ _MOST_PAUSE: Final = 4096  # chunks
 _IDLE: Final = 120  # looks of the server at an empty mailbox, some 0.4 us each
 _GET_API_VERSION: Final = 0xAE00  # <linux/kvm.h>
 _SWITCH_INTERVAL: Final = 20e-6  # how long the vCPU's thread waits for the interpreter while the server watches
+
+
+_getcpu: Final = ctypes.CDLL(None).sched_getcpu  # not in Python; of glibc and musl
+
+
+def processors() -> set[int]:
+    """Those on which the calling thread may run."""
+    if sys.platform == "linux":
+        return os.sched_getaffinity(0)
+    return set()
+
+
+def _avoid(thread: int, cpus: set[int], cpu: int) -> None:
+    """Let a thread run on all of `cpus` but one, if the host allows it."""
+    if sys.platform == "linux":
+        try:
+            os.sched_setaffinity(thread, cpus - {cpu})
+        except OSError:
+            pass  # it has ended, or its processors are not what they were
 
 
 class Device(Protocol):
@@ -202,9 +226,11 @@ class Exitless:
     __slots__ = (
         "_answer",
         "_answered",
+        "_apart",
         "_arena",
         "_chunks",
         "_closing",
+        "_cpus",
         "_inside",
         "_last",
         "_lock",
@@ -213,6 +239,7 @@ class Exitless:
         "_parked",
         "_pause",
         "_poor",
+        "_server",
         "_started",
         "_wake",
         "_words",
@@ -232,6 +259,9 @@ class Exitless:
         self._parked = self._inside = False
         self._started = self._closing = False
         self._answered = 0
+        self._server = 0  # the host's id of its thread
+        self._cpus = processors()
+        self._apart = -1  # the one that the server avoids
         self._poor = self._pause = 0
         self._chunks = -_FIRST
         self.goes_on = False
@@ -258,7 +288,7 @@ class Exitless:
                 self._pause = 1 << 62
                 return False
             self._started = True
-            setswitchinterval(_SWITCH_INTERVAL)
+            sys.setswitchinterval(_SWITCH_INTERVAL)
         return True
 
     def begin(self) -> None:
@@ -309,11 +339,16 @@ class Exitless:
     def _wake_server(self) -> None:
         if self._parked:
             self._parked = False
+            cpu = _getcpu()
+            if cpu != self._apart:
+                self._apart = cpu
+                _avoid(self._server, self._cpus, cpu)
             self._wake.release()
 
     # -- the server
 
     def _serve(self) -> None:
+        self._server = get_native_id()
         while not self._closing:
             self._parked = True
             self._wake.acquire()

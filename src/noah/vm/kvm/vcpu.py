@@ -6,10 +6,8 @@ Between runs `regs` always holds the *user's* registers; `_parked` remembers whe
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import struct
-import sys
 from _thread import get_ident  # not threading: it has every forked child do things
 from array import array
 from fcntl import ioctl
@@ -263,7 +261,8 @@ class KvmVcpu:
         self._answer = answer
         if self._exitless is not None:
             self._exitless.close()
-        if sys.platform == "linux" and self._machine.trap_level == ON_USER and len(os.sched_getaffinity(0)) > 1:
+            self._exitless = None
+        if self._machine.trap_level == ON_USER and len(exitless.processors()) > 1:
             self._exitless = exitless.Exitless(self._machine, answer)
 
     def end_session(self) -> None:
