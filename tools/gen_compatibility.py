@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from generated import main  # tools/generated.py
 from noah.api import load_handlers
 from noah.syscalls.registry import DECLARATIONS, NUMBERS
 
@@ -56,20 +57,6 @@ def summary(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str]) -> int:
-    load_handlers()
-    text = page()
-    if arguments == ["--check"]:
-        if not PAGE.exists() or PAGE.read_text("utf-8") != text:
-            print(f"{PAGE.name} is not current: run tools/{Path(__file__).name}")
-            return 1
-        return 0
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    PAGE.write_text(text, "utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    load_handlers()
+    sys.exit(main(__doc__ or "", PAGE, page()))

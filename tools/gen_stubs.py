@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from generated import main  # tools/generated.py
 from noah.api import load_handlers
 from noah.syscalls.registry import DECLARATIONS, source
 
@@ -39,20 +40,6 @@ def module() -> str:
     return done.stdout
 
 
-def main(arguments: list[str]) -> int:
-    load_handlers()
-    text = module()
-    if arguments == ["--check"]:
-        if not MODULE.exists() or MODULE.read_text("utf-8") != text:
-            print(f"{MODULE.name} is not current: run tools/{Path(__file__).name}")
-            return 1
-        return 0
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    MODULE.write_text(text, "utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    load_handlers()
+    sys.exit(main(__doc__ or "", MODULE, module()))

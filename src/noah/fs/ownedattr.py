@@ -6,6 +6,7 @@ themselves are the host file's, those that only the host's root may set under na
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from noah.abi.capability import (
@@ -54,7 +55,7 @@ class Asker(Protocol):
     def fs(self) -> Context: ...
 
 
-class OwnedAttributes:
+class OwnedAttributes(ABC):
     """A part of a noah.host.api.Files over another one."""
 
     def __init__(self, host: Host, owners: Ownership) -> None:
@@ -223,8 +224,9 @@ class OwnedAttributes:
             if error.errno not in (ENODATA, ENOTSUP, EPERM):
                 raise
 
+    @abstractmethod
     def _chmod(self, dirfd: int, path: bytes, mode: int, flags: int) -> None:
-        raise NotImplementedError
+        """chmod(2), with all that depends on the mode."""
 
     def removexattrat(self, dirfd: int, path: bytes, name: bytes, flags: int = 0) -> None:
         self._may_use(dirfd, path, name, flags, W_OK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from noah.abi.errno import E2BIG, EAGAIN, EIDRM, EINVAL, ENOMSG, LinuxError
 from noah.abi.ipc import IPC_NOWAIT, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, MSGMAX, MSGMNB, MSGMNI
@@ -10,8 +10,11 @@ from noah.kernel.ipc.store import MSG, Store, interrupted
 from noah.kernel.ipc.table import Object, Table, now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.kernel.task import Task
 
+_Result = TypeVar("_Result")
 _READ: Final = 0o444
 _WRITE: Final = 0o222
 _LONG_MIN: Final = -(1 << 63)
@@ -75,30 +78,16 @@ class MsgQueues(Table[MsgQueue]):
         """msgsnd(2)"""
         if id < 0 or len(text) > MSGMAX or type < 1:
             raise LinuxError(EINVAL)
-        error: LinuxError | None = None
-        waited = False
-        while True:
-            with self:
-                try:
-                    queue = self.find(id)
-                except LinuxError as gone:
-                    raise LinuxError(EIDRM) if waited else gone from None
-                queue.check(task.creds, _WRITE)
-                if len(text) + queue.cbytes <= queue.qbytes and len(queue.messages) + 1 <= queue.qbytes:
-                    queue.messages.append((type, text))
-                    queue.lspid, queue.stime = task.pid, now(self.store)
-                    self.save(queue, wake=True)
-                    return
-                if flags & IPC_NOWAIT:
-                    raise LinuxError(EAGAIN)
-                if error is not None:
-                    raise error
-                seen = self.store.changes(MSG, queue.index)
-            waited = True
-            try:
-                self.store.wait(task, MSG, queue.index, seen, None)
-            except LinuxError as failure:
-                error = interrupted(failure)
+
+        def attempt(queue: MsgQueue) -> bool:
+            if len(text) + queue.cbytes > queue.qbytes or len(queue.messages) + 1 > queue.qbytes:
+                return False
+            queue.messages.append((type, text))
+            queue.lspid, queue.stime = task.pid, now(self.store)
+            self.save(queue, wake=True)
+            return True
+
+        self._until(task, id, _WRITE, attempt, EAGAIN if flags & IPC_NOWAIT else 0)
 
     def receive(self, task: Task, id: int, size: int, type: int, flags: int) -> tuple[int, bytes]:
         """msgrcv(2): type and text."""
@@ -107,6 +96,29 @@ class MsgQueues(Table[MsgQueue]):
         if flags & MSG_COPY:
             if flags & MSG_EXCEPT or not flags & IPC_NOWAIT:
                 raise LinuxError(EINVAL)
+
+        def attempt(queue: MsgQueue) -> tuple[int, bytes] | None:
+            at = queue.choose(type, flags)
+            if at is None:
+                return None
+            kind, text = queue.messages[at]
+            if len(text) > size and not flags & MSG_NOERROR:
+                raise LinuxError(E2BIG)
+            if not flags & MSG_COPY:
+                del queue.messages[at]
+                queue.lrpid, queue.rtime = task.pid, now(self.store)
+                self.save(queue, wake=True)
+            return kind, text[:size]
+
+        return self._until(task, id, _READ, attempt, ENOMSG if flags & IPC_NOWAIT else 0)
+
+    def _until(
+        self, task: Task, id: int, access: int, attempt: Callable[[MsgQueue], _Result | None], refusal: int
+    ) -> _Result:
+        """What `attempt` answers, made again after each change of the queue while that is nothing.
+
+        refusal: the error instead of waiting, 0 to wait.
+        """
         error: LinuxError | None = None
         waited = False
         while True:
@@ -115,20 +127,11 @@ class MsgQueues(Table[MsgQueue]):
                     queue = self.find(id)
                 except LinuxError as gone:
                     raise LinuxError(EIDRM) if waited else gone from None
-                queue.check(task.creds, _READ)
-                at = queue.choose(type, flags)
-                if at is not None:
-                    kind, text = queue.messages[at]
-                    if len(text) > size and not flags & MSG_NOERROR:
-                        raise LinuxError(E2BIG)
-                    if flags & MSG_COPY:
-                        return kind, text[:size]
-                    del queue.messages[at]
-                    queue.lrpid, queue.rtime = task.pid, now(self.store)
-                    self.save(queue, wake=True)
-                    return kind, text[:size]
-                if flags & IPC_NOWAIT:
-                    raise LinuxError(ENOMSG)
+                queue.check(task.creds, access)
+                if result := attempt(queue):
+                    return result
+                if refusal:
+                    raise LinuxError(refusal)
                 if error is not None:
                     raise error
                 seen = self.store.changes(MSG, queue.index)
