@@ -371,6 +371,34 @@ def test_environment_from_files(cli: Noah, tmp_path: Path, monkeypatch: pytest.M
     one_line(cli("run", "--env-file", str(tmp_path / "none"), "small"), 125, "no such file")
 
 
+def test_proxies_of_the_host(cli: Noah, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://one:1")
+    monkeypatch.setenv("NO_PROXY", "here")
+    script = "echo ${http_proxy-unset} ${NO_PROXY-unset}"
+    assert cli("run", "--name", "one", "small", "sh", "-c", script).stdout == "http://one:1 here\n"
+    monkeypatch.setenv("http_proxy", "http://two:2")
+    assert cli("start", "-a", "one").stdout == "http://two:2 here\n"
+    assert cli("run", "--rm", "-e", "http_proxy=own", "small", "sh", "-c", script).stdout == "own here\n"
+    assert cli("run", "--rm", "--http-proxy=false", "small", "sh", "-c", script).stdout == "unset unset\n"
+    one_line(cli("run", "--http-proxy=maybe", "small"), 125, "choose true or false")
+    cli("commit", "one", "made")
+    assert "http_proxy" not in cli("inspect", "made").stdout
+    cli("rm", "one")
+    cli("rmi", "made")
+
+
+def test_certificates_of_the_host(cli: Noah, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("certificates\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    script = "cat $SSL_CERT_FILE $PIP_CERT; echo no > $SSL_CERT_FILE || echo shut"
+    shown = cli("run", "--name", "one", "--host-certs", "small", "sh", "-c", script)
+    assert shown.stdout == "certificates\ncertificates\nshut\n", shown.stderr
+    assert cli("run", "--rm", "small", "sh", "-c", "echo ${SSL_CERT_FILE-unset}").stdout == "unset\n"
+    bundle.unlink()
+    one_line(cli("start", "-a", "one"), 125, str(bundle), "no such file")
+
+
 def test_image_by_its_source(cli: Noah, tmp_path: Path) -> None:
     root = make_rootfs(tmp_path / "root")
     with tarfile.open(tmp_path / "root.tar", "w") as archive:

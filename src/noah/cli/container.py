@@ -112,9 +112,18 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "directories": list(config.get("Volumes") or ()),
         "stop_signal": config.get("StopSignal") or "",
         "network": given.network,
+        "proxies": _proxies(parsed),
+        "certificates": parsed.has("--host-certs"),
         "engine": given.engine,
         "host": given.host,
     }
+
+
+def _proxies(parsed: Parsed) -> bool:
+    said = printable(parsed.last("--http-proxy"))
+    if said not in ("", "true", "false"):
+        raise UsageError(f"--http-proxy '{said}': choose true or false")
+    return said != "false"
 
 
 def _check_port(text: str) -> None:
@@ -165,17 +174,24 @@ def _open() -> tuple[Host, Containers]:
 def _options(containers: Containers, container: Container, given: Options | None) -> Options:
     """How a program of this container is started."""
     from noah.api import Options
+    from noah.host.console import environment
+    from noah.image import lent
     from noah.image.owners import table_of
 
     record = container.record
+    own = environment()
     options = Options() if given is None else given
     options.root = bytes(container.rootfs)
     options.owners = table_of(containers.store.host, container.directory)
     options.image = bytes(containers.store.image_directory(record["image"]))
-    options.environ = {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
+    options.environ = lent.proxies(own) if record.get("proxies") else {}
+    options.environ |= {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
+    options.volumes = [(_bytes(source), _bytes(target), read_only) for source, target, read_only in record["volumes"]]
+    if record.get("certificates"):
+        options.environ |= lent.certificate_variables()
+        options.volumes.append((lent.certificates(own), lent.BUNDLE, True))
     options.cwd = _bytes(record["cwd"])
     options.user = _bytes(record["user"])
-    options.volumes = [(_bytes(source), _bytes(target), read_only) for source, target, read_only in record["volumes"]]
     options.network = record.get("network", "host")
     if given is None:
         options.engine, options.host = record["engine"], record["host"]

@@ -84,6 +84,10 @@ Options for containers:
   --pull missing|always|never
                           whether to get an image that is named by its source, as docker://NAME (`noah pull`)
   --arch amd64|arm64      the processor to get it for
+  --host-certs            trust the certificate authorities that this host trusts ($SSL_CERT_FILE, else the system's
+                          bundle): shown for reading in /run/host, and named to OpenSSL, curl, git, pip, npm, gem, Go
+                          and cargo by their environment variables
+  --http-proxy=false      do not hand the host's http_proxy, https_proxy, no_proxy and the like to the container
 
 Examples:
   noah run -- cat /etc/os-release

@@ -35,6 +35,8 @@ _CONTAINER: Final = (
     Option("--publish", "-p", metavar="PORT"),
     Option("--pull", metavar="missing|always|never"),
     Option("--arch", metavar="amd64|arm64"),
+    Option("--http-proxy", metavar="true|false", optional=True),
+    Option("--host-certs"),
 )
 STRACE: Final = Option("--strace", metavar="FILE", optional=True)
 _RUN: Final = (*COMMON, *_CONTAINER, STRACE)
