@@ -109,6 +109,16 @@ def test_containment_tells_what_was_done(tmp_path: Path) -> None:
     assert Path("/dev/full").lstat() == outside
 
 
+def test_containment_bounds_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/kept").write_text("kept\n")
+    script = f"cat kept; fallocate -l {contain.DISK} large || echo full"
+    command = contain.contained(tmp_path, ["sh", "-c", f"cd {tmp_path}/root && {script}"])
+    done = subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert done.stdout == b"kept\nfull\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"root", "result.json"}
+
+
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 def test_million(noah: str, folder: Path, engine: str) -> None:

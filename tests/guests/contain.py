@@ -3,7 +3,8 @@
 Noah shall keep a guest inside its root, and such a test asks whether it does. Until that is known, the machine must
 not depend on it: a fuzzing run as root has removed a host's device nodes. So the command gets namespaces of its own:
 file systems that are read-only but for FOLDER, device nodes made for it alone, no network, and only its own processes.
-What it did is left in FOLDER/result.json.
+What it did is left in FOLDER/result.json. FOLDER/root, if there is one, is a file system of its own meanwhile: one
+random fallocate(2) would take all of the host's disk.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ NODES: Final = {
     "ptmx": (5, 2),
     "kvm": (10, 232),
 }
+DISK: Final = 4 << 30
 NAMESPACES: Final = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--ipc", "--uts")
 
 
@@ -57,6 +59,8 @@ def prepare(folder: Path) -> None:
     mount("--make-rprivate", "/")
     mount("--bind", str(folder), str(folder))
     os.chdir(folder)  # the folder as it is now, not the one below the mount
+    if (folder / "root").exists():
+        bound(folder / "root")  # while there are loop devices
     dev = folder / "dev"
     dev.mkdir()
     mount("-t", "tmpfs", "-o", "mode=755", "dev", str(dev))
@@ -77,6 +81,21 @@ def prepare(folder: Path) -> None:
     dev.rmdir()
     for place in ("/", "/sys", "/tmp", "/root", "/etc", "/dev/../usr"):
         assert os.statvfs(place).f_flag & os.ST_RDONLY, f"{place} can be written to"
+
+
+def bound(root: Path) -> None:
+    """Puts what is below `root` into a file system of at most DISK bytes, for as long as this namespace lives."""
+    disk, place = root.with_name("disk"), root.with_name("place")
+    with disk.open("wb") as file:
+        file.truncate(DISK)
+    place.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(disk)], check=True)
+    mount("-o", "loop", str(disk), str(place))
+    (place / "lost+found").rmdir()
+    subprocess.run(["cp", "-a", f"{root}/.", str(place)], check=True)
+    mount("--move", str(place), str(root))
+    place.rmdir()
+    disk.unlink()
 
 
 def fingerprint(top: Path) -> dict[str, str]:
