@@ -22,7 +22,7 @@ check: $(READY) build-tools  ## form and types (under a minute)
 
 test-slow: $(READY) build-tools  ## the tests that take long
 	@tools/setup.sh need umoci skopeo docker-registry htpasswd
-	@$(PYTEST) -q -m "slow and not svm" --timeout 1800
+	@$(PYTEST) -q -m "slow and not svm" --timeout 1800 -o faulthandler_timeout=1700
 
 test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semantics, in an emulated machine
 	@tools/setup.sh need qemu-system-x86_64
@@ -30,10 +30,10 @@ test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semanti
 
 test-suites: $(READY) build-tools  ## the test suites of CPython and Go as guests, compared with their native runs (an hour)
 	@tools/setup.sh need mmdebstrap
-	@$(PYTEST) -q -m suites --timeout 3600
+	@$(PYTEST) -q -m suites --timeout 3600 -o faulthandler_timeout=3500
 
 fuzz: $(READY) build-tools  ## random system calls
-	@$(PYTEST) -q -m fuzz --timeout 3600
+	@$(PYTEST) -q -m fuzz --timeout 7200 -o faulthandler_timeout=7000
 
 bench: $(READY) build-tools  ## the workloads natively and in Noah, side by side (ARGS="--rows getppid,stat")
 	@$(BIN)/python bench/run.py $(ARGS)
