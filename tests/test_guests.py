@@ -49,8 +49,21 @@ TARGETS: Final = {
 }
 # Programs that also run without a dynamic loader: there the first page, brk and auxv look different.
 STATIC: Final = {"proc_exec": ("static", "static-pie"), "mm_map": ("static",), "mm_fault": ("static",)}
+
+
+def cases_of(name: str, variant: str) -> list[str]:
+    """The cases of a program that exist in `variant`, read from the source: collecting tests compiles nothing."""
+    found = re.findall(r"^CASE(_WITH_PROGRAMS)?\((\w+)\)", SOURCES[name].read_text(), re.MULTILINE)
+    if variant == "aarch64":  # the programs of the root that the tests run in are this machine's own
+        return [case for programs, case in found if not programs and not case.startswith("x86_")]
+    return [case for _, case in found if not case.startswith("arm_")]
+
+
 # What an engine or a host cannot do, or Noah does not do yet, by program and case: it only shrinks.
+_NO_RSEQ: Final = "restartable sequences cannot be kept: rseq is ENOSYS (docs/decisions/0014)"
+_NO_PI: Final = "no portable call locks a word of memory: FUTEX_LOCK_PI and its like are ENOSYS"
 LIMITS: Final[dict[str, dict[str, str]]] = {
+    "linux": {"thread_futex-restartable_sequences": _NO_RSEQ},
     "posix": {
         "ipc_mqueue-notification_by_another_process": "a signal of another process brings no siginfo here",
         "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",
@@ -88,7 +101,9 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "proc_cred-file_capabilities": "no portable call reads extended attributes: there are none",
         "thread_futex-processes": "nothing tells how many other processes wait for a word",
         "thread_futex-processes_bitset_and_requeue": "nothing tells how many other processes wait for a word",
-        "thread_futex-priority_inheriting_mutex": "no portable call locks a word of memory: FUTEX_LOCK_PI is ENOSYS",
+        "thread_futex-priority_inheriting_mutex": _NO_PI,
+        "thread_futex-restartable_sequences": _NO_RSEQ,
+        **{f"thread_pi-{case}": _NO_PI for case in cases_of("thread_pi", "dynamic")},
         "thread_futex-barriers": "no portable call makes other threads pass a barrier: membarrier offers no command",
     },
     "emulator": {
@@ -111,14 +126,6 @@ class Run(NamedTuple):
     status: int
     files: dict[str, str]
     errors: str
-
-
-def cases_of(name: str, variant: str) -> list[str]:
-    """The cases of a program that exist in `variant`, read from the source: collecting tests compiles nothing."""
-    found = re.findall(r"^CASE(_WITH_PROGRAMS)?\((\w+)\)", SOURCES[name].read_text(), re.MULTILINE)
-    if variant == "aarch64":  # the programs of the root that the tests run in are this machine's own
-        return [case for programs, case in found if not programs and not case.startswith("x86_")]
-    return [case for _, case in found if not case.startswith("arm_")]
 
 
 def split_sections(output: bytes) -> dict[str, str]:

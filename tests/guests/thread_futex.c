@@ -229,10 +229,40 @@ CASE(wait_for_one_of_several) {
 }
 
 CASE(barriers) {
+    say("commands: %lx", syscall(SYS_membarrier, 0, 0, 0) & ~0x180);
+    say("registered: %lx", syscall(SYS_membarrier, 0x200, 0, 0));
+    CHECK("global", syscall(SYS_membarrier, 1, 0, 0));
+    CHECK("global expedited", syscall(SYS_membarrier, 2, 0, 0));
+    CHECK("register global expedited", syscall(SYS_membarrier, 4, 0, 0));
+    CHECK("sync core, not registered", syscall(SYS_membarrier, 0x20, 0, 0));
+    CHECK("register sync core", syscall(SYS_membarrier, 0x40, 0, 0));
+    CHECK("sync core", syscall(SYS_membarrier, 0x20, 0, 0));
+    say("registered: %lx", syscall(SYS_membarrier, 0x200, 0, 0));
     BOOL("query", syscall(SYS_membarrier, 0, 0, 0) > 0);
     CHECK("not registered", syscall(SYS_membarrier, 8, 0, 0));
     CHECK("register", syscall(SYS_membarrier, 16, 0, 0));
     CHECK("private expedited", syscall(SYS_membarrier, 8, 0, 0));
     CHECK("no such command", syscall(SYS_membarrier, 3, 0, 0));
     CHECK("flags", syscall(SYS_membarrier, 8, 2, 0));
+}
+
+static struct {
+    uint32_t cpu_id_start, cpu_id;
+    uint64_t critical_section;
+    uint32_t flags, padding[11];
+} __attribute__((aligned(32))) area;
+
+static void *register_area(void *unused UNUSED) {
+    CHECK("unregister", syscall(SYS_rseq, &area, 32, 1, 0x53053053));
+    CHECK("register", syscall(SYS_rseq, &area, 32, 0, 0x53053053));
+    return NULL;
+}
+
+/* The C library may have registered an area for each thread. */
+CASE(restartable_sequences) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, register_area, NULL);
+    pthread_join(thread, NULL);
+    say("commands of membarrier for them: %lx", syscall(SYS_membarrier, 0, 0, 0) & 0x180);
+    CHECK("register a barrier for them", syscall(SYS_membarrier, 0x100, 0, 0));
 }

@@ -13,14 +13,16 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EAGAIN, EINTR, EINVAL, ERESTARTNOINTR, ERESTARTSYS, ETIMEDOUT, LinuxError
+from noah.abi.errno import EAGAIN, EINTR, EINVAL, ERESTARTNOINTR, ERESTARTSYS, ESRCH, ETIMEDOUT, LinuxError
 from noah.abi.futex import (
     FUTEX_32,
     FUTEX_BITSET_MATCH_ANY,
     FUTEX_CMP_REQUEUE,
     FUTEX_LOCK_PI,
+    FUTEX_OWNER_DIED,
     FUTEX_PRIVATE_FLAG,
     FUTEX_WAIT_BITSET,
+    FUTEX_WAITERS,
     FUTEX_WAITV_MAX,
     FUTEX_WAKE_BITSET,
 )
@@ -39,14 +41,15 @@ _WAITV: Final = struct.Struct("<QQII")
 
 
 class Waiter:
-    """A thread that waits for a word."""
+    """A thread that waits for a word; with FUTEX_WAIT_REQUEUE_PI, in order to lock another one (`lock`)."""
 
-    __slots__ = ("address", "bitset", "task", "woken")
+    __slots__ = ("address", "bitset", "lock", "task", "woken")
 
-    def __init__(self, task: Task, address: int, bitset: int) -> None:
+    def __init__(self, task: Task, address: int, bitset: int, lock: int = 0) -> None:
         self.task = task
         self.address = address
         self.bitset = bitset
+        self.lock = lock
         self.woken = False
 
 
@@ -76,15 +79,24 @@ class Futexes:
     def __init__(self) -> None:
         self._queues: dict[int, list[Waiter]] = {}
 
-    def wait(self, task: Task, address: int, value: int, bitset: int, deadline_ns: int | None, private: int) -> None:
-        """Wait while the word has this value. EAGAIN if it has not, ETIMEDOUT, ERESTARTSYS."""
+    def wait(
+        self,
+        task: Task,
+        address: int,
+        value: int,
+        bitset: int,
+        deadline_ns: int | None,
+        private: int,
+        lock: int = 0,
+    ) -> None:
+        """Wait while the word has this value. EAGAIN if it has not, ETIMEDOUT, ERESTARTSYS. lock: see Waiter."""
         shared = _is_shared(task, address, private)
         if shared and task.host.caps.futex:
             self._wait_on_host(task, address, value, bitset, deadline_ns)
             return
         if task.mem.read_u32(address) != value:
             raise LinuxError(EAGAIN)
-        waiter = Waiter(task, address, bitset)
+        waiter = Waiter(task, address, bitset, lock)
         self._wait_here(task, [waiter], [(address, value)] if shared else [], deadline_ns)
 
     def wait_any(self, task: Task, words: Sequence[tuple[int, int, int]], deadline_ns: int | None) -> int:
@@ -155,16 +167,21 @@ class Futexes:
             return task.host.mem.futex(word, FUTEX_WAKE_BITSET, count, last=bitset)
         woken = 0
         for waiter in list(self._queues.get(address, ())):
+            if waiter.lock:
+                raise LinuxError(EINVAL)
             if waiter.bitset & bitset:
-                self._forget(waiter)
-                waiter.woken = True
+                self._wake(waiter)
                 woken += 1
-                threads = waiter.task.process.threads
-                if threads is not None:
-                    threads.kick(waiter.task)
                 if woken >= count:
                     break
         return woken
+
+    def _wake(self, waiter: Waiter) -> None:
+        self._forget(waiter)
+        waiter.woken = True
+        threads = waiter.task.process.threads
+        if threads is not None:
+            threads.kick(waiter.task)
 
     def requeue(self, task: Task, address: int, target: int, wake: int, count: int, private: int) -> int:
         """Wake some waiters of a word and let others wait for another one; answers how many of both."""
@@ -177,11 +194,44 @@ class Futexes:
             return self.wake(task, address, wake + count, FUTEX_BITSET_MATCH_ANY, private)  # each looks for itself
         done = self.wake(task, address, wake, FUTEX_BITSET_MATCH_ANY, private) if wake else 0
         for waiter in list(self._queues.get(address, ()))[:count]:
+            if waiter.lock:
+                raise LinuxError(EINVAL)
             self._forget(waiter)
             waiter.address = target
             self._queues.setdefault(target, []).append(waiter)
             done += 1
         return done
+
+    def wait_and_lock(
+        self, task: Task, address: int, value: int, clock: int, deadline_ns: int | None, private: int, lock: int
+    ) -> None:
+        """FUTEX_WAIT_REQUEUE_PI: wait for a word, then lock the PI futex `lock`. The deadline is on `clock`.
+
+        Whom wake_to_lock() has woken locks for itself, as if it had been moved to the lock's queue.
+        """
+        if not private:  # as get_futex_key() has it
+            task.mem.slices(lock, 4, write=True)
+        now = task.host.clock.clock_gettime
+        on_monotonic = None if deadline_ns is None else deadline_ns + now(CLOCK_MONOTONIC) - now(clock)
+        try:
+            self.wait(task, address, value, FUTEX_BITSET_MATCH_ANY, on_monotonic, private, lock)
+        except LinuxError as error:
+            raise LinuxError(ERESTARTNOINTR) if error.errno == ERESTARTSYS else error from None
+        try:
+            lock_pi(task, lock, clock, deadline_ns, private)
+        except LinuxError as error:
+            raise LinuxError(EAGAIN) if error.errno == ERESTARTNOINTR else error from None
+
+    def wake_to_lock(self, task: Task, address: int, lock: int, count: int, private: int) -> int:
+        """FUTEX_CMP_REQUEUE_PI: let waiters lock what they have named; answers how many. EINVAL if it is not `lock`."""
+        if _is_shared(task, address, private):
+            return self.wake(task, address, count, FUTEX_BITSET_MATCH_ANY, private)
+        waiters = self._queues.get(address, [])[:count]
+        if any(waiter.lock != lock for waiter in waiters):
+            raise LinuxError(EINVAL)
+        for waiter in waiters:
+            self._wake(waiter)
+        return len(waiters)
 
 
 def lock_pi(task: Task, address: int, clock: int, deadline_ns: int | None, private: int) -> None:
@@ -190,16 +240,26 @@ def lock_pi(task: Task, address: int, clock: int, deadline_ns: int | None, priva
     now = task.host.clock.clock_gettime
     if deadline_ns is not None and clock != CLOCK_REALTIME:  # the only one that FUTEX_LOCK_PI has
         deadline_ns += now(CLOCK_REALTIME) - now(clock)
+    first = True
     try:
         for limit in slices(task, CLOCK_REALTIME, deadline_ns):
             try:
                 beside_others(task, word, FUTEX_LOCK_PI | private, 0, limit, 0)
                 return
             except LinuxError as error:
+                if error.errno == ESRCH and not first:
+                    _inherit(task, address)
+                    return
                 if error.errno not in (ETIMEDOUT, EINTR):
                     raise
+            first = False
     except LinuxError as error:
         raise LinuxError(ERESTARTNOINTR) if error.errno == ERESTARTSYS else error from None
+
+
+def _inherit(task: Task, address: int) -> None:
+    """The owner has died between two slices of a wait, in which the host would have made the waiter the owner."""
+    task.mem.write_u32(address, FUTEX_WAITERS | FUTEX_OWNER_DIED | task.tid)
 
 
 def slices(task: Task, clock: int, deadline_ns: int | None) -> Iterator[int]:

@@ -11,6 +11,7 @@ from noah.abi.futex import (
     FUTEX_CLOCK_REALTIME,
     FUTEX_CMD_MASK,
     FUTEX_CMP_REQUEUE,
+    FUTEX_CMP_REQUEUE_PI,
     FUTEX_LOCK_PI,
     FUTEX_LOCK_PI2,
     FUTEX_OP_OPARG_SHIFT,
@@ -20,6 +21,7 @@ from noah.abi.futex import (
     FUTEX_UNLOCK_PI,
     FUTEX_WAIT,
     FUTEX_WAIT_BITSET,
+    FUTEX_WAIT_REQUEUE_PI,
     FUTEX_WAKE,
     FUTEX_WAKE_BITSET,
     FUTEX_WAKE_OP,
@@ -33,16 +35,16 @@ from noah.syscalls.registry import syscall
 _U32: Final = 0xFFFFFFFF
 
 
-_WAITS: Final = (FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2)
+_ON_EITHER_CLOCK: Final = (FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2)
 
 
-@syscall(partial="FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI; PI futexes on the host posix")
+@syscall(partial="no PI futexes on the host posix")
 def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr, uaddr2: Addr, val3: UInt) -> int:
     """futex(2): wait for a word to change, wake who waits."""
     command = op & FUTEX_CMD_MASK
     private = op & FUTEX_PRIVATE_FLAG
     futexes = task.process.futexes
-    if op & FUTEX_CLOCK_REALTIME and command not in _WAITS:
+    if op & FUTEX_CLOCK_REALTIME and command not in _ON_EITHER_CLOCK:
         raise LinuxError(ENOSYS)
     if uaddr & 3:
         raise LinuxError(EINVAL)
@@ -80,6 +82,21 @@ def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr,
         clock = CLOCK_MONOTONIC if command == FUTEX_LOCK_PI2 and not op & FUTEX_CLOCK_REALTIME else CLOCK_REALTIME
         lock_pi(task, uaddr, clock, _absolute(task, timeout), private)
         return 0
+    if command == FUTEX_WAIT_REQUEUE_PI and task.host.caps.futex:
+        deadline = _absolute(task, timeout)
+        if uaddr == uaddr2 or uaddr2 & 3:
+            raise LinuxError(EINVAL)
+        clock = CLOCK_REALTIME if op & FUTEX_CLOCK_REALTIME else CLOCK_MONOTONIC
+        futexes.wait_and_lock(task, uaddr, val, clock, deadline, private, uaddr2)
+        return 0
+    if command == FUTEX_CMP_REQUEUE_PI and task.host.caps.futex:
+        count = _signed(timeout & _U32)
+        if val != 1 or count < 0 or uaddr == uaddr2 or uaddr2 & 3:
+            raise LinuxError(EINVAL)
+        task.mem.slices(uaddr2, 4, write=True)
+        if task.mem.read_u32(uaddr) != val3:
+            raise LinuxError(EAGAIN)
+        return futexes.wake_to_lock(task, uaddr, uaddr2, val + count, private)
     if command in (FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI) and task.host.caps.futex:
         return task.host.mem.futex(host_address(task, uaddr, write=True), command | private, val)
     task.process.missing(f"futex: command {command}")

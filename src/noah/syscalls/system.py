@@ -24,6 +24,7 @@ from noah.abi.kinds import (
     UtsnamePtr,
 )
 from noah.abi.limits import NR_OPEN
+from noah.abi.mman import MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ
 from noah.abi.personality import PER_LINUX32, PER_MASK, QUERY, UNAME26
 from noah.abi.random import GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM
 from noah.abi.resource import (
@@ -135,11 +136,16 @@ def reboot(task: Task, magic: Int, magic2: Int, cmd: UInt, arg: Addr) -> int:
     raise LinuxError(EPERM)
 
 
-@syscall(partial="on the host posix no command is offered")
+_FOR_RSEQ: Final = MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ
+
+
+@syscall(partial="as on a kernel without rseq(2); on the host posix no command is offered")
 def membarrier(task: Task, cmd: MembarrierCmd, flags: UInt, cpu: Int) -> int:
     """membarrier(2): memory barriers on other threads, which are threads of the host."""
     if task.host.caps.futex:
-        return task.host.mem.membarrier(cmd, flags, cpu)
+        if cmd & _FOR_RSEQ:
+            raise LinuxError(EINVAL)
+        return task.host.mem.membarrier(cmd, flags, cpu) & ~_FOR_RSEQ
     if flags or cmd:
         raise LinuxError(EINVAL)
     return 0
