@@ -35,6 +35,7 @@ from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.net.network import Network
 from noah.syscalls import HANDLER_MODULES, beside
+from noah.syscalls.process import borrowing
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
 from noah.util.text import printable
@@ -132,6 +133,8 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
     process.missing = missing.note
     if options.tracer is not None:
         table = options.tracer.attach(process, table)
+    else:
+        process.borrowing = borrowing(process.arch.name, table)
     if options.user:
         task.apply_identity()
     try:

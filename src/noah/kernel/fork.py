@@ -1,9 +1,10 @@
 """fork(2) and vfork(2): a guest child is a host child with a virtual machine of its own over the same, copied memory.
 
-A vfork child shares its parent's memory until it executes a program or exits. Here it is a copy as well; the pages
-that it wrote (by the dirty bits of its own page tables, and by Noah's writes for it) are sent back through a pipe on
-which the suspended parent waits: what the parent sees then is what sharing would have shown. posix_spawn(3) relies on
-it. Other threads of the parent are suspended too, lest what they write meanwhile be overwritten.
+A vfork child shares its parent's memory until it executes a program or exits. Once it is a process (before that see
+noah.kernel.vfork) it is a copy as well; the pages that it wrote (by the dirty bits of its own page tables, and by
+Noah's writes for it) are sent back through a pipe on which the suspended parent waits: what the parent sees then is
+what sharing would have shown. posix_spawn(3) relies on it. Other threads of the parent are suspended too, lest what
+they write meanwhile be overwritten.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from noah.abi.errno import LinuxError
 from noah.abi.sched import CLONE_PARENT, CLONE_VFORK, CLONE_VM, SCHED_OTHER, SCHED_RESET_ON_FORK
 from noah.abi.signal import SIGCHLD
 from noah.host.api import Files
@@ -28,53 +30,83 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
     it then gets back what the child wrote.
     """
     process = task.process
-    host = process.host
-    ends = host.files.pipe() if flags & CLONE_VFORK else None
-    if flags & CLONE_VFORK and flags & CLONE_VM and process.threads is not None:
-        process.threads.stop_others(task)
-    process.machine.before_fork(task.vcpu)
-    process.before_fork()
-    process.box.share_ipc()
-    if flags & CLONE_PARENT or exit_signal != SIGCHLD:
-        pid = host.procs.clone(flags & CLONE_PARENT, exit_signal)
-    else:
-        pid = host.procs.fork()
+    files = process.host.files
+    ends = files.pipe() if flags & CLONE_VFORK else None
+    try:
+        if flags & CLONE_VFORK and flags & CLONE_VM and process.threads is not None:
+            process.threads.stop_others(task)
+        process.machine.before_fork(task.vcpu)
+        pid = _fork_host(task, flags, exit_signal)
+    except LinuxError:
+        for end in ends or ():
+            files.close(end)
+        raise
     if pid:
-        process.box.add(pid, task.creds, process.program)
         process.silent_children |= exit_signal != SIGCHLD
         if ends is not None:
-            host.files.close(ends[1])
+            files.close(ends[1])
             _take_back(task, ends[0])
-            host.files.close(ends[0])
+            files.close(ends[0])
         return pid
+    process.machine.after_fork(task.vcpu)
+    if not flags & CLONE_VM:
+        process.space.after_fork()
+    _begin(task)
+    if ends is not None:
+        files.close(ends[0])
+        process.vfork_done = SharedUntilExec(task, ends[1], give_back=bool(flags & CLONE_VM))
+    return 0
+
+
+def fork_for_program(task: Task) -> int:
+    """The same for a child that executes a program at once: its machine is as after Machine.reset()."""
+    process = task.process
+    pid = process.machine.fork_empty(task.vcpu, lambda: _fork_host(task, 0, SIGCHLD))
+    if not pid:
+        _begin(task)
+    return pid
+
+
+def _fork_host(task: Task, flags: int, exit_signal: int) -> int:
+    """Fork the host process. In the child, the box knows it then."""
+    process = task.process
+    procs = process.host.procs
+    process.before_fork()
+    process.box.share_ipc()
     parent = process.pid
-    process.pid = task.pid = task.tid = host.procs.getpid()
-    process.silent_children = False
-    process.subreaper = False
-    task.pdeathsig = 0
+    if flags & CLONE_PARENT or exit_signal != SIGCHLD:
+        pid = procs.clone(flags & CLONE_PARENT, exit_signal)
+    else:
+        pid = procs.fork()
+    if pid:
+        process.box.add(pid, task.creds, process.program)
+        return pid
+    process.pid = task.pid = task.tid = procs.getpid()
     if process.policy & SCHED_RESET_ON_FORK:
         process.policy = SCHED_OTHER
     process.box.add(process.pid, task.creds, process.program)
     process.box.cards.take(process, parent)
+    return 0
+
+
+def _begin(task: Task) -> None:
+    """What a new process does not have of its parent's."""
+    process = task.process
+    process.silent_children = False
+    process.subreaper = False
+    task.pdeathsig = 0
     process.tasks[:] = [task]
     process.threads = None
     process.futexes = Futexes()
     task.leader = True
     task.run_guest = task.vcpu.run
-    process.machine.after_fork(task.vcpu)
     if process.ipc is not None:
         process.ipc.after_fork()
-    if not flags & CLONE_VM:
-        process.space.after_fork()
     process.signals.on_fork_child(task)
     process.timers.on_fork_child()
     if process.vfork_done is not None:  # a vfork child that forks: the promise stays with its parent
         process.vfork_done.forget()
         process.vfork_done = None
-    if ends is not None:
-        host.files.close(ends[0])
-        process.vfork_done = SharedUntilExec(task, ends[1], give_back=bool(flags & CLONE_VM))
-    return 0
 
 
 class SharedUntilExec:
@@ -111,6 +143,7 @@ class SharedUntilExec:
             _write_all(files, self._pipe, view[start : start + length])
 
     def forget(self) -> None:
+        self._task.mem.log = None
         self._task.process.host.files.close(self._pipe)
 
 

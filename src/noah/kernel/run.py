@@ -62,11 +62,12 @@ def _run_beside(task: Task, table: list[Callable[..., int]]) -> None:
 
 def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]) -> Answer:
     """What _loop() does with a call, for the engine to do beside it."""
-    signals = task.process.signals
+    process = task.process
+    signals = process.signals
 
     def answer(nr: int, *registers: int) -> tuple[int, bool] | None:
         nr &= 0xFFFF_FFFF
-        if nr not in beside:
+        if nr not in beside or (signals.lent and nr not in process.borrowing.calls):
             return None
         try:
             result = table[nr](task, *registers)

@@ -21,14 +21,10 @@ from noah.abi.errno import (
 from noah.abi.mman import PROT_EXEC, PROT_READ
 from noah.abi.resource import RLIMIT_SIGPENDING
 from noah.abi.signal import (
-    CLD_CONTINUED,
-    CLD_STOPPED,
-    CLD_TRAPPED,
     CONTINUE,
     DEFAULT_ACTIONS,
     IGNORE,
     NSIG,
-    SA_NOCLDSTOP,
     SA_NOCLDWAIT,
     SA_NODEFER,
     SA_RESETHAND,
@@ -49,9 +45,8 @@ from noah.abi.signal import (
     UNBLOCKABLE,
     bit,
 )
-from noah.abi.wait import P_ALL, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED
 from noah.host.values import Siginfo
-from noah.kernel import faults, sigframe_aarch64, sigframe_x86_64
+from noah.kernel import childsignal, faults, sigframe_aarch64, sigframe_x86_64
 from noah.kernel.asking import KNOCK_CODE, KNOCK_SIGNAL
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
@@ -71,7 +66,6 @@ _DEFAULT: Final[Action] = (SIG_DFL, 0, 0, 0)
 _IGNORED_BY_DEFAULT: Final = sum(
     bit(signo) for signo in range(1, NSIG + 1) if DEFAULT_ACTIONS[signo] in (IGNORE, CONTINUE)
 )
-_CODES_OF_STOPS: Final = frozenset((CLD_STOPPED, CLD_CONTINUED, CLD_TRAPPED))
 _RESTARTS: Final = frozenset((-ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND, -ERESTART_RESTARTBLOCK))
 _KICK_SIGNAL: Final = SIGRTMAX - 1  # noah.vm.kvm.vcpu.KICK_SIGNAL: it has ended a KVM_RUN and has no further meaning
 _MASK: Final = (1 << 64) - 1
@@ -94,6 +88,7 @@ class SignalState:
         "attention",
         "files",
         "fp_format",
+        "lent",
         "on_deliver",
         "shared",
         "trampoline",
@@ -123,6 +118,8 @@ class SignalState:
         self.fp_format = (0, 0)
         """Of the vCPU's floating-point state, as sigframe_x86_64 has seen it."""
         self._shown: memoryview | None = None
+        self.lent = False
+        """A child acts in its parent's place (noah.kernel.vfork): the host's signals are not for it."""
         self.trampoline = 0
         """Where handlers without SA_RESTORER return to (aarch64: __kernel_rt_sigreturn of its vDSO)."""
 
@@ -248,6 +245,27 @@ class SignalState:
             self._shown[0] = task.sigmask
         self.recalculate(task)
 
+    def lend(self) -> memoryview:
+        """A child goes on with this object in its parent's place; what it shows."""
+        self.lent = True
+        self.actions = list(self.actions)
+        self.shared = Pending()
+        self.files = ()
+        self.attention = 0
+        before = bytes(self._shown) if self._shown is not None else bytes(24)
+        self._shown = memoryview(bytearray(before)).cast("Q")
+        return self._shown
+
+    def keep(self, masks: memoryview, files: tuple[SignalFile, ...]) -> None:
+        """The child has a process of its own now. files: its parent's."""
+        self.lent = False
+        if self._shown is not None:
+            self._shown[1:] = masks[1:]
+        self.files = files
+        for file in files:
+            file.renew()
+        self.recalculate(self._process.tasks[0])
+
     # -- sending
 
     def send_self(self, task: Task, signo: int, info: Siginfo | None = None) -> None:
@@ -328,9 +346,13 @@ class SignalState:
 
     def collect(self, task: Task) -> None:
         """Take what the host has pending for this process, and let timers expire that are due."""
+        if not self.lent:
+            self.take_over(task, self._process.host.signals.collect())
+
+    def take_over(self, task: Task, found: list[Siginfo]) -> None:
+        """What collect() has found at the host, or somebody in its stead."""
         process = self._process
         timers = process.timers
-        found = process.host.signals.collect()
         asked = False
         if found and process.threads is not None:
             process.threads.wake_waiters()
@@ -347,7 +369,7 @@ class SignalState:
             if signo == SIGALRM and (info.code == SI_KERNEL or (not info.pid and timers.is_due())):
                 continue  # the host timer behind all timers of the guest; some hosts do not tell the code
             if signo == SIGCHLD:
-                changed = self._child_changed(info)
+                changed = childsignal.of_host(self, process, info)
                 if changed is None:
                     continue
                 info = changed
@@ -360,38 +382,6 @@ class SignalState:
             timers.expire(task)
         if asked:
             process.box.asking.answer(process)
-
-    def _child_changed(self, info: Siginfo) -> Siginfo | None:
-        """SIGCHLD by the rules of do_notify_parent(); None if the guest is not told."""
-        if not info.pid:  # a host that tells no more than the number
-            info = self._look_for_child(WEXITED | WSTOPPED | WCONTINUED) or info
-        if self.reaps_children():
-            self._reap()
-        if info.code in _CODES_OF_STOPS and self.actions[SIGCHLD][1] & SA_NOCLDSTOP:
-            # The host queues one SIGCHLD: the end of another child may be hidden behind this one.
-            return self._look_for_child(WEXITED)
-        return info
-
-    def _look_for_child(self, kinds: int) -> Siginfo | None:
-        """The SIGCHLD of a child that waits to be waited for."""
-        host = self._process.host
-        if not host.caps.waitid:
-            return None
-        try:
-            child, _ = host.procs.waitid(P_ALL, 0, kinds | WNOHANG | WNOWAIT)
-        except LinuxError:
-            return None
-        if not child.pid:
-            return None
-        return Siginfo(SIGCHLD, 0, child.code, pid=child.pid, uid=child.uid, status=child.status)
-
-    def _reap(self) -> None:
-        process = self._process
-        try:
-            while (pid := process.host.procs.wait4(-1, WNOHANG)[0]) > 0:
-                process.box.remove(pid)
-        except LinuxError:
-            pass  # ECHILD: that was the last one
 
     # -- delivery
 

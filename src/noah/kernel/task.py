@@ -49,6 +49,25 @@ def _ignore(text: str) -> None:
     """The default of the reports above."""
 
 
+class Program(Protocol):
+    """One that execve(2) has found and can go on with (noah.loader.execve)."""
+
+    def execute(self, task: Task, *, machine_is_empty: bool) -> None: ...
+    def close(self) -> None: ...
+
+
+class Borrowing:
+    """What the child of a vfork(2) may do in its parent's place, by the numbers of the calls (noah.kernel.vfork)."""
+
+    __slots__ = ("calls", "find_program")
+
+    def __init__(
+        self, calls: dict[int, Callable[..., int]], find_program: dict[int, Callable[[Task, int, int, int], Program]]
+    ) -> None:
+        self.calls = calls
+        self.find_program = find_program
+
+
 # Where a thread is: Task.where
 KERNEL: Final = 0
 GUEST: Final = 1
@@ -72,6 +91,7 @@ class Process:
         "at_exit",
         "auxv",
         "before_fork",
+        "borrowing",
         "box",
         "comm",
         "creds",
@@ -152,6 +172,7 @@ class Process:
         self.ioprio = 0  # ioprio_set(2)
         self.vfork_done: SharedUntilExec | None = None
         """In the child of a vfork: what lets the parent go on; called once, by execve or exit."""
+        self.borrowing = Borrowing({}, {})
         self.vdso: Vdso | None = None
         self.host_faults = 0  # in a row: see kernel.run
         self.before_fork: Callable[[], None] = _nothing

@@ -44,16 +44,19 @@ _RANDOM_PAGES: Final = (1 << 22) - 1
 class Program:
     """What execve found: the file to run, with the arguments as scripts change them."""
 
-    __slots__ = ("_opened", "argv", "elf", "file", "interpreter", "interpreter_elf", "name", "path", "script")
+    __slots__ = ("_opened", "argv", "capabilities", "elf", "environ", "file", "interpreter", "interpreter_elf", "name")
 
-    def __init__(self, task: Task, file: OpenFile, name: bytes, argv: list[bytes], *, vanishes: bool) -> None:
+    def __init__(
+        self, task: Task, file: OpenFile, name: bytes, argv: list[bytes], environ: list[bytes], *, vanishes: bool
+    ) -> None:
         """`vanishes`: nobody can open it by its name once the program runs (BINPRM_FLAGS_PATH_INACCESSIBLE)."""
         self.file = file
         self.name = name  # AT_EXECFN: as the caller named it
         self.argv = argv
+        self.environ = environ
+        self.capabilities: FileCapabilities | None = None
         self.interpreter: OpenFile | None = None
         self.interpreter_elf: Elf | None = None
-        self.script = file
         self._opened = [file]
         try:
             self._resolve(task, vanishes=vanishes)
@@ -92,6 +95,16 @@ class Program:
             raise LinuxError(error.errno, f"its interpreter {printable(path)}") from None
         self._opened.append(file)
         return file
+
+    def execute(self, task: Task, *, machine_is_empty: bool = False) -> None:
+        """The rest of execve(2), behind the point of no return; closes."""
+        try:
+            _replace(task, self, machine_is_empty=machine_is_empty)
+        except LinuxError as error:
+            task.host.signals.collect()
+            raise ProcessExit(signal=SIGSEGV) from error
+        finally:
+            self.close()
 
     def close(self) -> None:
         for file in self._opened:
@@ -138,8 +151,14 @@ def _may_execute(creds: Credentials, stat: Stat) -> bool:
 
 def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0) -> None:
     """Replace the program. On return the registers are the new program's; errors leave the old one as it was."""
-    process = task.process
-    stack_limit = process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
+    find_program(task, dirfd, path, argv, environ, flags).execute(task)
+
+
+def find_program(
+    task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0
+) -> Program:
+    """All of execve(2) that can fail with an error for the caller."""
+    stack_limit = task.process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
     check_size(argv, environ, stack_limit)
     name = path
     file = open_program(task, dirfd, path, flags)
@@ -147,30 +166,24 @@ def execve(task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list
     if dirfd != AT_FDCWD and not path.startswith(b"/"):
         name = b"/dev/fd/%d/%s" % (dirfd, path) if path else b"/dev/fd/%d" % dirfd
         vanishes = task.fds.is_cloexec(dirfd)
-    program = Program(task, file, name, argv or [b""], vanishes=vanishes)
+    program = Program(task, file, name, argv or [b""], environ, vanishes=vanishes)
     try:
         check_size(program.argv, environ, stack_limit)
-        capabilities = filecaps.of_file(program.file)
-        if capabilities is not None and not task.creds.may_execute(capabilities):
+        program.capabilities = filecaps.of_file(program.file)
+        if program.capabilities is not None and not task.creds.may_execute(program.capabilities):
             raise LinuxError(EPERM)
     except LinuxError:
         program.close()
         raise
-    try:
-        _replace(task, program, environ, stack_limit, capabilities)
-    except LinuxError as error:
-        task.host.signals.collect()
-        raise ProcessExit(signal=SIGSEGV) from error
-    finally:
-        program.close()
+    return program
 
 
-def _replace(
-    task: Task, program: Program, environ: list[bytes], stack_limit: int, capabilities: FileCapabilities | None
-) -> None:
+def _replace(task: Task, program: Program, *, machine_is_empty: bool) -> None:
     process = task.process
     space = process.space
     elf = program.elf
+    environ = program.environ
+    stack_limit = process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
     if process.threads is not None:
         process.threads.become_alone(task)
     if process.vfork_done is not None:
@@ -178,8 +191,8 @@ def _replace(
     process.fds.close_on_exec()
     process.signals.on_exec(task)
     process.timers.on_exec()
-    secure = _set_ids(task, program.file, capabilities)
-    space.reset()
+    secure = _set_ids(task, program.file, program.capabilities)
+    space.reset(machine_is_empty=machine_is_empty)
     process.box.cards.note_own_pages(task.host.procs.resident() // PAGE)
     space.limit_stack = stack_limit if stack_limit != RLIM_INFINITY else _STACK_MAX
     task.robust_list = task.clear_child_tid = 0

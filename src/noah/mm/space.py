@@ -440,11 +440,12 @@ class AddressSpace:
                 return vma.flags & MAP_TYPE == MAP_PRIVATE
         return False
 
-    def reset(self) -> None:
+    def reset(self, *, machine_is_empty: bool = False) -> None:
         """execve(2): drop everything."""
         self.vmas.clear()
         self.code_files.clear()
-        self.machine.reset()
+        if not machine_is_empty:
+            self.machine.reset()
         self.brk_start = self.brk_end = 0
         self.lock_future = False
 

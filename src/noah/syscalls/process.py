@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from noah.abi.errno import E2BIG, EACCES, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
@@ -75,11 +76,14 @@ from noah.fs.pidfd import PidFile
 from noah.host.values import Rusage as HostRusage
 from noah.kernel.control import NoReturn, ProcessExit, ThreadExit
 from noah.kernel.fork import fork as fork_process
-from noah.kernel.task import Task
+from noah.kernel.task import Borrowing, Task
 from noah.kernel.threads import start_thread
+from noah.kernel.vfork import can_borrow
+from noah.kernel.vfork import vfork as vfork_in_place
+from noah.loader.execve import Program, find_program
 from noah.loader.execve import execve as execute
 from noah.syscalls.pidfd import pid_file
-from noah.syscalls.registry import syscall
+from noah.syscalls.registry import NUMBERS, syscall
 from noah.vm.arena import PAGE
 
 _NAMESPACES: Final = (
@@ -122,6 +126,8 @@ def _clone(
     if flags & CLONE_THREAD:
         task.vcpu.regs[task.process.arch.result] = start_thread(task, flags, stack, parent_tid, child_tid, tls)
         raise NoReturn  # the process may have got threads: it runs guest code in another way now
+    if can_borrow(task, flags, exit_signal):
+        return vfork_in_place(task, lambda: _begin_child(task, flags, stack, 0, tls))
     if flags & CLONE_PIDFD:
         task.mem.slices(pidfd, 4, write=True)
     pid = fork_process(task, flags, exit_signal)
@@ -131,6 +137,12 @@ def _clone(
         if flags & CLONE_PIDFD:
             task.mem.write_u32(pidfd, task.fds.install(PidFile(task.host, pid), cloexec=True))
         return pid
+    _begin_child(task, flags, stack, child_tid, tls)
+    raise NoReturn
+
+
+def _begin_child(task: Task, flags: int, stack: int, child_tid: int, tls: int) -> None:
+    """What clone(2) gives the child to begin with."""
     arch = task.process.arch
     regs = task.vcpu.regs
     if flags & CLONE_SETTLS:
@@ -143,7 +155,6 @@ def _clone(
     if stack:
         regs[arch.sp] = stack
     regs[arch.result] = 0
-    raise NoReturn
 
 
 def _write_tid(task: Task, address: int, tid: int) -> None:
@@ -252,9 +263,19 @@ def _strings(task: Task, address: int) -> list[bytes]:
 @syscall
 def execve(task: Task, path: Path, argv: ArgvPtr, envp: EnvPtr) -> int:
     """execve(2): run a program."""
-    name = task.mem.string(path)
-    execute(task, AT_FDCWD, name, _strings(task, argv), _strings(task, envp))
+    _find_program(task, path, argv, envp).execute(task)
     raise NoReturn
+
+
+def _find_program(task: Task, path: int, argv: int, envp: int) -> Program:
+    return find_program(task, AT_FDCWD, task.mem.string(path), _strings(task, argv), _strings(task, envp))
+
+
+def borrowing(arch: str, table: Sequence[Callable[..., int]]) -> Borrowing:
+    """What vfork's children do before they execute a program, and needs no process of their own."""
+    numbers = NUMBERS[arch]
+    calls = [numbers[name] for name in ("rt_sigaction", "rt_sigprocmask")]
+    return Borrowing({number: table[number] for number in calls}, {numbers["execve"]: _find_program})
 
 
 @syscall

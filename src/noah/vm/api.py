@@ -179,4 +179,10 @@ class Machine(Protocol):
         vcpu.regs may be a new object afterwards.
         """
 
+    def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:
+        """Fork the host process by `fork`, which answers 0 in the child: there the machine is as after reset().
+
+        What vcpu holds in the child is undefined. No before_fork(), no after_fork().
+        """
+
     def close(self) -> None: ...

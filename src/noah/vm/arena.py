@@ -36,6 +36,8 @@ if _mremap is not None:
 _MAP_FAILED: Final = (1 << 64) - 1
 _MAP_FIXED: Final = 0x10  # the same on Linux and macOS
 _MAP_NORESERVE: Final = getattr(hostmmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0x40)
+_MADV_DONTFORK: Final = getattr(hostmmap, "MADV_DONTFORK", -1)  # Linux only
+_MADV_DOFORK: Final = getattr(hostmmap, "MADV_DOFORK", -1)
 _PRIVATE_ANONYMOUS: Final = hostmmap.MAP_PRIVATE | hostmmap.MAP_ANONYMOUS
 _RW: Final = hostmmap.PROT_READ | hostmmap.PROT_WRITE
 
@@ -130,6 +132,12 @@ class Arena:
         if self.top:
             _place(self.address, self.top, _PROT_NONE, _PRIVATE_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE)
         self._starts, self._ends, self.top = [0], [self.size], 0
+
+    def show_to_children(self, show: bool) -> None:
+        """Whether processes that are forked get copies of what is there; else they can only reset()."""
+        if _madvise(self.address, self.top, _MADV_DOFORK if show else _MADV_DONTFORK):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
     def discard(self, offset: int, length: int) -> None:
         """Drop the contents (madvise(2) MADV_DONTNEED): anonymous pages read as zero afterwards."""

@@ -304,5 +304,11 @@ class FakeMachine:
     def after_fork(self, vcpu: Vcpu) -> None:
         return None
 
+    def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:
+        pid = fork()
+        if not pid:
+            self.reset()
+        return pid
+
     def close(self) -> None:
         return None

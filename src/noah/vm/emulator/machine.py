@@ -17,7 +17,7 @@ from noah.vm.emulator.watcher import ALL, SignalWatcher
 from noah.vm.emulator.x86_64 import SYSTEM_ADDRESS, X86Vcpu, system_page
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Callable, Set
 
     from noah.vm.api import Vcpu
     from noah.vm.hostclock import HostClock
@@ -211,6 +211,13 @@ class EmulatorMachine:
         if self.watcher is not None:  # its thread is not in this process
             self.watcher.abandon()
             self.watcher = None
+
+    def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:
+        pid = fork()
+        if not pid:
+            self.after_fork(vcpu)
+            self.reset()
+        return pid
 
     def close(self) -> None:
         if self.watcher is not None:

@@ -154,14 +154,18 @@ class KvmVcpu:
 
     def __init__(self, machine: KvmMachine) -> None:
         self._machine = machine
-        self._parked = machine.user_state
         self._answer: Answer | None = None
         self._exitless: exitless.Exitless | None = None
         self.fault_address = self.fault_access = self.vector = self.error_code = 0
         self.fault_present = False
-        used = self._create()
-        self._set_sregs(bytearray(initial_sregs(self._number, machine.root)))
+        self._begin()
         machine.vcpus.append(self)
+
+    def _begin(self) -> None:
+        """Take a KVM vCPU that is as at the start of a program."""
+        used = self._create()
+        self._parked = self._machine.user_state
+        self._set_sregs(bytearray(initial_sregs(self._number, self._machine.root)))
         if used:
             self.set_fp(b"")
             for index in range(COUNT):
@@ -479,7 +483,16 @@ class KvmVcpu:
         self._let_go()
         self._create()
         self._load(self._saved)
-        self._exitless = None  # its server was a thread of the parent
+        self._forget_server()
+
+    def start_anew(self) -> None:
+        """In a forked child that shall have nothing of its parent's registers."""
+        self._let_go()
+        self._begin()
+        self._forget_server()
+
+    def _forget_server(self) -> None:
+        self._exitless = None  # it was a thread of the parent
         if self._answer is not None:
             self.answer_beside(self._answer)
 
