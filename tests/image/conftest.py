@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.image.noah import Noah, Result
+from tests.image.rootfs import make_rootfs
 
 from noah.host.select import make_host
 from noah.image.store import Store
@@ -38,3 +42,30 @@ def progress() -> Told:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(make_host(), tmp_path / "data")
+
+
+@pytest.fixture(scope="module", params=["host", "own"])
+def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with an image called small. own: it has a table of owners, as those of ordinary users have."""
+    directory = tmp_path_factory.mktemp("data")
+    store = Store(make_host(), directory)
+    config = {"Cmd": ["sh", "-c", "echo from-cmd $COLOR $0"], "Env": ["COLOR=blue", "PATH=/bin"], "WorkingDir": "/tmp"}
+    with store.work() as work:
+        make_rootfs(work / "rootfs")
+        if request.param == "own":
+            (work / "owners").touch()
+        store.add(work, {"config": config, "architecture": "amd64", "created": "2025-01-01T00:00:00Z"}, ["small"])
+    return directory
+
+
+@pytest.fixture
+def cli(noah: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Noah]:
+    monkeypatch.setenv("NOAH_DATA", str(data))
+
+    def run(*words: str, **options: object) -> Result:
+        return subprocess.run([noah, *words], capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
+
+    yield run
+    ids = run("ps", "--all", "--quiet").stdout.split()
+    if ids:
+        run("rm", "--force", *ids)

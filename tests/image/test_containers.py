@@ -9,10 +9,10 @@ import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.image.noah import Noah, names, one_line, wait_until
 from tests.image.rootfs import make_rootfs
 
 from noah.cli.main import COMMANDS, _dispatch
@@ -20,49 +20,6 @@ from noah.host.select import make_host
 from noah.image.container import Containers
 from noah.image.store import Store
 from noah.image.supervise import stop
-
-Result = subprocess.CompletedProcess[str]
-Noah = Callable[..., Result]
-
-
-@pytest.fixture(scope="module", params=["host", "own"])
-def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with an image called small. own: it has a table of owners, as those of ordinary users have."""
-    directory = tmp_path_factory.mktemp("data")
-    store = Store(make_host(), directory)
-    config = {"Cmd": ["sh", "-c", "echo from-cmd $COLOR $0"], "Env": ["COLOR=blue", "PATH=/bin"], "WorkingDir": "/tmp"}
-    with store.work() as work:
-        make_rootfs(work / "rootfs")
-        if request.param == "own":
-            (work / "owners").touch()
-        store.add(work, {"config": config, "architecture": "amd64", "created": "2027-01-01T00:00:00Z"}, ["small"])
-    return directory
-
-
-@pytest.fixture
-def cli(noah: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Noah]:
-    monkeypatch.setenv("NOAH_DATA", str(data))
-
-    def run(*words: str, **options: object) -> Result:
-        return subprocess.run([noah, *words], capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
-
-    yield run
-    ids = run("ps", "--all", "--quiet").stdout.split()
-    if ids:
-        run("rm", "--force", *ids)
-
-
-def one_line(result: Result, status: int, *words: str) -> None:
-    """A failure is one line on stderr that says these words."""
-    assert (result.returncode, result.stdout) == (status, ""), result.stderr
-    assert result.stderr.startswith("noah: ")
-    assert result.stderr.count("\n") == 1
-    for word in words:
-        assert word in result.stderr
-
-
-def names(cli: Noah, *options: str) -> list[str]:
-    return [line.split()[-1] for line in cli("ps", *options).stdout.splitlines()[1:]]
 
 
 def test_image_says_what_to_run(cli: Noah) -> None:
@@ -267,13 +224,6 @@ def test_export(cli: Noah, noah: str) -> None:
     assert members["g"].islnk()
     assert members["l"].linkname == "f"
     assert members["bin/sh"].mode & 0o111
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert true()
 
 
 @pytest.mark.parametrize(("options", "status"), [([], 137), (["-s", "TERM"], 5), (["--signal", "15"], 5)])

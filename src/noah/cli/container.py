@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from noah.cli.command import command, open_containers
 from noah.cli.main import FAILURE, complain, say
-from noah.cli.parse import Option, Parsed, UsageError, parse, parse_all
+from noah.cli.parse import Option, Parsed, UsageError, parse
 from noah.cli.run import HELP, STRACE, hooks, launch, settings
+from noah.cli.signals import TIME, grace, stop_signal
 from noah.cli.trouble import FAILED, told
 from noah.util.text import printable
 
@@ -15,14 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from noah.api import Options
-    from noah.host.api import Host
     from noah.image.container import Container, Containers
     from noah.image.store import Image, Store
     from noah.image.supervise import Supervisor
     from noah.kernel.box import Box
 
-_START: Final = (HELP, Option("--attach", "-a"), Option("--interactive", "-i"))
-_RESTART: Final = (HELP, Option("--time", "-t", metavar="SECONDS"))
 _EXEC: Final = (
     HELP,
     Option("--detach", "-d"),
@@ -52,7 +51,7 @@ def run_image(name: str, parsed: Parsed) -> int:
 
 
 def _run_image(name: str, parsed: Parsed, given: Options) -> int:
-    host, containers = _open()
+    containers = open_containers()
     image = _image(containers.store, name, parsed)
     words = parsed.words[1:]
     if words[:1] == [b"--"]:
@@ -61,7 +60,7 @@ def _run_image(name: str, parsed: Parsed, given: Options) -> int:
     if not record["command"]:
         raise UsageError(f"image {name} does not say what to run: name a program")
     container = containers.create(image, record, printable(parsed.last("--name")))
-    supervisor = _supervisor(host, containers, container, given)
+    supervisor = _supervisor(containers, container, given)
     remove = (lambda: containers.remove(container)) if parsed.has("--rm") else None
     if not parsed.has("--detach"):
         return supervisor.run(ended=remove)
@@ -111,6 +110,8 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "volumes": [[_text(source), _text(target), read_only] for source, target, read_only in given.volumes],
         "directories": list(config.get("Volumes") or ()),
         "stop_signal": config.get("StopSignal") or "",
+        "interactive": parsed.has("--interactive"),
+        "terminal": parsed.has("--tty"),
         "network": given.network,
         "proxies": _proxies(parsed),
         "certificates": parsed.has("--host-certs"),
@@ -162,15 +163,6 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _open() -> tuple[Host, Containers]:
-    from noah.host.select import make_host
-    from noah.image.container import Containers
-    from noah.image.store import open_store
-
-    host = make_host()
-    return host, Containers(open_store(host))
-
-
 def _options(containers: Containers, container: Container, given: Options | None) -> Options:
     """How a program of this container is started."""
     from noah.api import Options
@@ -200,10 +192,11 @@ def _options(containers: Containers, container: Container, given: Options | None
 
 
 def _supervisor(
-    host: Host, containers: Containers, container: Container, given: Options | None, argv: Sequence[bytes] = ()
+    containers: Containers, container: Container, given: Options | None, argv: Sequence[bytes] = ()
 ) -> Supervisor:
     from noah.image.supervise import Supervisor
 
+    host = containers.store.host
     options = _options(containers, container, given)
     words = list(argv) or [_bytes(word) for word in container.record["command"]]
 
@@ -228,49 +221,36 @@ def _detach(supervisor: Supervisor, container: Container, said: str, remove: Cal
     return say(f"{said}\n")
 
 
-@told
-def start(words: list[bytes]) -> int:
+@command("START", Option("--attach", "-a"), Option("--interactive", "-i"), least=1)
+def start(parsed: Parsed) -> int:
     """`noah start CONTAINER...`: run them again, in the background."""
-    parsed = parse_all(words, _START)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.START)
     attached = parsed.has("--attach") or parsed.has("--interactive")
-    if not parsed.words or (attached and len(parsed.words) > 1):
-        raise UsageError("name one container" if attached else "name a container")
-    host, containers = _open()
+    if attached and len(parsed.words) > 1:
+        raise UsageError("name one container")
+    containers = open_containers()
     if attached:
-        return _supervisor(host, containers, containers.find(printable(parsed.words[0])), None).run()
-    return _start_each(host, containers, parsed.words)
+        return _supervisor(containers, containers.find(printable(parsed.words[0])), None).run()
+    return _start_each(containers, parsed.words)
 
 
-@told
-def restart(words: list[bytes]) -> int:
+@command("RESTART", TIME, least=1)
+def restart(parsed: Parsed) -> int:
     """`noah restart CONTAINER...`: end those that run, and run them again in the background."""
-    parsed = parse_all(words, _RESTART)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.RESTART)
-    if not parsed.words:
-        raise UsageError("name a container")
-    from noah.cli.ps import grace, stop_signal
     from noah.image.errors import ImageError
     from noah.image.supervise import stop
 
     seconds = grace(parsed)
-    host, containers = _open()
+    containers = open_containers()
     for word in parsed.words:
         try:
             container = containers.find(printable(word))
         except ImageError:
             continue  # it is told of below
-        stop(host, containers, container, seconds, stop_signal(container))
-    return _start_each(host, containers, parsed.words)
+        stop(containers.store.host, containers, container, seconds, stop_signal(container))
+    return _start_each(containers, parsed.words)
 
 
-def _start_each(host: Host, containers: Containers, words: list[bytes]) -> int:
+def _start_each(containers: Containers, words: list[bytes]) -> int:
     from noah.image.errors import ImageError
 
     status = 0
@@ -280,7 +260,7 @@ def _start_each(host: Host, containers: Containers, words: list[bytes]) -> int:
             if containers.state(container).status == "running":
                 say(f"{printable(word)}\n")
             else:
-                supervisor = _supervisor(host, containers, container, None)
+                supervisor = _supervisor(containers, container, None)
                 status = _detach(supervisor, container, printable(word)) or status
         except ImageError as error:
             status = complain(str(error), FAILED)
@@ -298,7 +278,7 @@ def execute(words: list[bytes]) -> int:
     if len(parsed.words) < 2:
         raise UsageError("name a container and a program")
     given = settings(parsed)
-    host, containers = _open()
+    containers = open_containers()
     container = containers.find(printable(parsed.words[0]))
     if containers.state(container).status != "running":
         return complain(f"container {container.name} is not running", FAILED)
@@ -306,7 +286,7 @@ def execute(words: list[bytes]) -> int:
     if parsed.has("--detach"):
         from noah.image.supervise import leave
 
-        if not leave(host):
+        if not leave(containers.store.host):
             return 0
     return _join(containers, container, words[1:] if words[0] == b"--" else words, given)
 
@@ -337,7 +317,7 @@ def shell(words: list[bytes]) -> int:
     from noah.image.errors import NotFoundError
 
     given = settings(parsed)
-    host, containers = _open()
+    containers = open_containers()
     found = containers.all()
     if not parsed.words and not found:
         raise NotFoundError("there is no container yet; make one with 'noah run IMAGE'")
@@ -349,4 +329,4 @@ def shell(words: list[bytes]) -> int:
         return _join(containers, container, argv, given)
     if given.user:
         container.record["user"] = _text(given.user)
-    return _supervisor(host, containers, container, None, argv).run()
+    return _supervisor(containers, container, None, argv).run()

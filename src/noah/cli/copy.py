@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from noah.cli.command import command, open_containers
 from noah.cli.main import complain, say
-from noah.cli.parse import Option, UsageError, parse_all
-from noah.cli.run import HELP
-from noah.cli.trouble import FAILED, told
+from noah.cli.parse import Option, Parsed, UsageError
+from noah.cli.trouble import FAILED
 from noah.util.text import printable
 
 if TYPE_CHECKING:
     from noah.fs.hostfs import HostDirectory
-    from noah.image.container import Containers
     from noah.image.inside import Inside
 
-_CP: Final = (HELP, Option("--archive", "-a"))
-_EXPORT: Final = (HELP, Option("--output", "-o", metavar="FILE"))
-_COMMIT: Final = (HELP,)
 
-
-def _containers() -> Containers:
-    from noah.host.select import make_host
-    from noah.image.container import Containers
-    from noah.image.store import open_store
-
-    return Containers(open_store(make_host()))
-
-
-@told
-def cp(words: list[bytes]) -> int:
+@command("CP", Option("--archive", "-a"), least=2, most=2, wanted="name what to copy and where to")
+def cp(parsed: Parsed) -> int:
     """`noah cp CONTAINER:PATH PATH`, or the other way."""
-    parsed = parse_all(words, _CP)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.CP)
-    if len(parsed.words) != 2:
-        raise UsageError("name what to copy and where to")
     source, target = (_split(word) for word in parsed.words)
     if bool(source[0]) == bool(target[0]):
         raise UsageError("one of both must be CONTAINER:PATH")
@@ -48,7 +28,7 @@ def cp(words: list[bytes]) -> int:
     from noah.image.errors import describe
     from noah.image.inside import Inside
 
-    containers = _containers()
+    containers = open_containers()
     host = containers.store.host
     container = containers.find(source[0] or target[0])
     own = containers.host(container)
@@ -85,20 +65,13 @@ def _target(side: Inside, path: bytes, name: bytes) -> tuple[HostDirectory, byte
     return side.follow(path)
 
 
-@told
-def export(words: list[bytes]) -> int:
+@command("EXPORT", Option("--output", "-o", metavar="FILE"), least=1, most=1)
+def export(parsed: Parsed) -> int:
     """`noah export CONTAINER`: its files as a tar archive."""
-    parsed = parse_all(words, _EXPORT)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.EXPORT)
-    if len(parsed.words) != 1:
-        raise UsageError("name one container")
     from noah.host.console import is_terminal
     from noah.image.export import Exporter
 
-    containers = _containers()
+    containers = open_containers()
     container = containers.find(printable(parsed.words[0]))
     host = containers.host(container)
     if parsed.has("--output"):
@@ -113,17 +86,10 @@ def export(words: list[bytes]) -> int:
     return 0
 
 
-@told
-def commit(words: list[bytes]) -> int:
+@command("COMMIT", least=2, most=2, wanted="name a container, and what to call the image")
+def commit(parsed: Parsed) -> int:
     """`noah commit CONTAINER NAME`: an image of its files."""
-    parsed = parse_all(words, _COMMIT)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.COMMIT)
-    if len(parsed.words) != 2:
-        raise UsageError("name a container, and what to call the image")
-    containers = _containers()
+    containers = open_containers()
     container = containers.find(printable(parsed.words[0]))
     image = containers.commit(container, printable(parsed.words[1]))
     return say(f"sha256:{image.id}\n")

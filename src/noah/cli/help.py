@@ -20,6 +20,7 @@ Images:
   images    list images                     rmi       remove images
   tag       give one another name           history   how one was made
   inspect   all that is known of images and containers
+  image prune               remove those that nobody uses
 
 Containers:
   ps        list containers                 rm        remove containers
@@ -30,6 +31,10 @@ Containers:
   wait      until one has ended             rename    call one otherwise
   cp        copy files out of one or into one
   export    its files as an archive         commit    its files as an image
+  container prune           remove those that do not run
+  system prune              all of that, and downloads
+
+`noah container COMMAND` and `noah image COMMAND` are understood as well, with ls and rm.
 
 Options:
   --version   print the version
@@ -48,7 +53,8 @@ _RUN_OPTIONS: Final = """\
   -e, --env NAME=VALUE    set an environment variable; NAME alone takes the host's value
   -w, --workdir DIR       the working directory, a path of the guest
   -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group
-  -i, -t                  accepted for the sake of habit: streams and terminals are always handed through
+  -i, -t                  streams and terminals are always handed through; in the background (-d) they give a container
+                          an input (-i) and a terminal of its own (-t) for `noah attach`
   --network host|none     none: no network but a loopback device; without the privilege to make one, none at all
   --engine auto|kvm|emulator
                           what executes the guest's instructions (auto: KVM where it works)
@@ -77,7 +83,7 @@ Options:
 Options for containers:
   --rm                    remove the container when it ends; else it is kept (`noah ps --all`)
   --name NAME             what to call it
-  -d, --detach            in the background; prints the id
+  -d, --detach            in the background; prints the id. With -i it has an input, with -t a terminal (noah attach)
   --entrypoint PROGRAM    run this instead of what the image is made to run
   -p, --publish PORT      accepted for the sake of habit: containers are on the host's network, with the ports they say
   --env-file FILE         set the environment variables of a file, NAME=VALUE a line
@@ -199,8 +205,13 @@ Usage: noah images [OPTIONS] [NAME...]
 
 Lists the images that are there.
 
-  -q, --quiet   ids only
-  --no-trunc    ids at full length
+  -q, --quiet           ids only
+  --no-trunc            ids at full length
+  -f, --filter NAME=VALUE
+                        only those that fit: dangling=true|false, reference=PATTERN, before=IMAGE, since=IMAGE; of
+                        several with one name one must fit
+  --format FORMAT       table, json, or text with {{.ID}}, {{.Repository}}, {{.Tag}}, {{.Digest}}, {{.CreatedSince}},
+                        {{.CreatedAt}}, {{.Size}}; `table TEXT` for columns, parted by \\t
 """
 
 RMI: Final = """\
@@ -277,6 +288,13 @@ Lists the containers that run.
   -l, --latest   the one that was made last
   -q, --quiet    ids only
   --no-trunc     nothing is cut short
+  -f, --filter NAME=VALUE
+                 only those that fit: id, name (a regular expression), status, exited (an exit status), ancestor (an
+                 image), before, since (a container), volume; of several with one name one must fit
+  --format FORMAT
+                 table, json, or text with {{.ID}}, {{.Image}}, {{.Command}}, {{.CreatedAt}}, {{.RunningFor}},
+                 {{.State}}, {{.Status}}, {{.Names}}, {{.Mounts}}, {{.Networks}}; `table TEXT` for columns,
+                 parted by \\t
 """
 
 STOP: Final = """\
@@ -309,10 +327,39 @@ Calls a container otherwise.
 """
 
 ATTACH: Final = """\
-Usage: noah attach CONTAINER
+Usage: noah attach [OPTIONS] CONTAINER
 
-Shows what a container in the background writes from now on, until it ends; its exit status is Noah's. Its input stays
-empty: to talk to a program, run it in the foreground or use `noah exec`.
+Shows what a container in the background writes from now on, until it ends; its exit status is Noah's. What is typed is
+handed to one that was run with -i; its input stays open when this ends. Ctrl-P Ctrl-Q leaves a terminal (-t) alone.
+
+  --no-stdin          hand nothing on
+  --sig-proxy=false   do not hand on the signals that this gets, Ctrl-C for one
+"""
+
+CONTAINER_PRUNE: Final = """\
+Usage: noah container prune [--force]
+
+Removes all containers that do not run.
+
+  -f, --force   without asking
+"""
+
+IMAGE_PRUNE: Final = """\
+Usage: noah image prune [OPTIONS]
+
+Removes all images that have no name and no container.
+
+  -a, --all     those with names, too
+  -f, --force   without asking
+"""
+
+SYSTEM_PRUNE: Final = """\
+Usage: noah system prune [OPTIONS]
+
+Removes all containers that do not run, all images that have no name and no container, and all downloads that are kept.
+
+  -a, --all     images with names, too
+  -f, --force   without asking
 """
 
 RM: Final = """\

@@ -2,49 +2,95 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from noah.cli.command import command, open_store
+from noah.cli.listing import FILTER, FORMAT, filters, show
 from noah.cli.main import complain, say
-from noah.cli.parse import Option, UsageError, parse_all
-from noah.cli.run import HELP
-from noah.cli.trouble import FAILED, told
+from noah.cli.parse import Option, Parsed, UsageError
+from noah.cli.trouble import FAILED
 from noah.util.text import printable
 
-_IMAGES: Final = (HELP, Option("--quiet", "-q"), Option("--no-trunc"))
-_TAG: Final = (HELP,)
-_RMI: Final = (HELP, Option("--force", "-f"))
+if TYPE_CHECKING:
+    from noah.image.store import Image
+
+_NONE: Final = "<none>"
+_HEADINGS: Final = {
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "ID": "IMAGE ID",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+}
+_USUAL: Final = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+_FILTERS: Final = ("dangling", "reference", "before", "since")
 
 
-@told
-def images(words: list[bytes]) -> int:
+@command("IMAGES", Option("--quiet", "-q"), Option("--no-trunc"), Option("--all", "-a"), FILTER, FORMAT)
+def images(parsed: Parsed) -> int:
     """`noah images`: what there is."""
-    parsed = parse_all(words, _IMAGES)
-    if parsed.has("--help"):
-        from noah.cli import help
+    from noah.image.store import SHORT
 
-        return say(help.IMAGES)
-    from noah.cli.progress import size
-    from noah.cli.table import table
-    from noah.host.select import make_host
-    from noah.image.store import SHORT, open_store
-
+    wanted = filters(parsed, _FILTERS)
+    if any(value not in ("true", "false") for value in wanted.get("dangling", ())):
+        raise UsageError("--filter dangling: write dangling=true or dangling=false")
+    store = open_store()
+    limits = {name: [_created(store.find(each)) for each in wanted.get(name, ())] for name in ("before", "since")}
+    named = {printable(word) for word in parsed.words}
     length = None if parsed.has("--no-trunc") else SHORT
-    wanted = [printable(word) for word in parsed.words]
-    known = set(wanted)
     rows = []
-    for image in open_store(make_host()).images():
-        for name in image.names or ["<none>:<none>"]:
-            repository, _, tag = name.rpartition(":")
-            if wanted and not known & {repository, name, *short(name)}:
-                continue
-            if "@" in repository:  # sha256 is not a tag
-                repository, tag = repository.partition("@")[0], "<none>"
-            created = ago(str(image.record.get("created", "")))
-            rows.append([repository, tag, image.id[:length], created, size(int(image.record.get("size", 0)))])
+    for image in store.images():
+        if any(_created(image) >= each for each in limits["before"]):
+            continue
+        if any(_created(image) <= each for each in limits["since"]):
+            continue
+        for name in image.names or [f"{_NONE}:{_NONE}"]:
+            if (not named or named & set(_called(name))) and _fits(image, name, wanted):
+                rows.append(_row(image, name, length))
     if parsed.has("--quiet"):
-        return say("".join(f"{id}\n" for id in dict.fromkeys(row[2] for row in rows)))
-    return say(table(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], rows))
+        return say("".join(f"{id}\n" for id in dict.fromkeys(row["ID"] for row in rows)))
+    return say(show(parsed, rows, _HEADINGS, _USUAL))
+
+
+def _fits(image: Image, name: str, wanted: dict[str, list[str]]) -> bool:
+    dangling = wanted.get("dangling")
+    if dangling and ("false" if image.names else "true") not in dangling:
+        return False
+    patterns = wanted.get("reference")
+    return not patterns or any(fnmatch.fnmatchcase(each, pattern) for pattern in patterns for each in _called(name))
+
+
+def _called(name: str) -> Iterator[str]:
+    """All that a name may be written as."""
+    yield name
+    yield name.rpartition(":")[0]
+    yield from short(name)
+
+
+def _created(image: Image) -> str:
+    return str(image.record.get("created", ""))
+
+
+def _row(image: Image, name: str, length: int | None) -> dict[str, str]:
+    from noah.cli.progress import size
+
+    repository, _, tag = name.rpartition(":")
+    if "@" in repository:  # sha256 is not a tag
+        repository, tag = repository.partition("@")[0], _NONE
+    return {
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": str(image.record.get("origin", {}).get("manifest") or _NONE),
+        "ID": image.id[:length],
+        "CreatedSince": ago(_created(image)),
+        "CreatedAt": _created(image),
+        "Size": size(int(image.record.get("size", 0))),
+    }
 
 
 def short(name: str) -> list[str]:
@@ -55,39 +101,20 @@ def short(name: str) -> list[str]:
     return [each for full in (rest, rest.removeprefix("library/")) for each in (full, full.rpartition(":")[0])]
 
 
-@told
-def tag(words: list[bytes]) -> int:
+@command("TAG", least=2, most=2, wanted="name an image, and what else to call it")
+def tag(parsed: Parsed) -> int:
     """`noah tag IMAGE NAME`: one more name."""
-    parsed = parse_all(words, _TAG)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.TAG)
-    if len(parsed.words) != 2:
-        raise UsageError("name an image, and what else to call it")
-    from noah.host.select import make_host
-    from noah.image.store import open_store
-
-    store = open_store(make_host())
+    store = open_store()
     store.tag(store.find(printable(parsed.words[0])).id, printable(parsed.words[1]))
     return 0
 
 
-@told
-def rmi(words: list[bytes]) -> int:
+@command("RMI", Option("--force", "-f"), least=1, wanted="name an image")
+def rmi(parsed: Parsed) -> int:
     """`noah rmi IMAGE...`: forget images."""
-    parsed = parse_all(words, _RMI)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.RMI)
-    if not parsed.words:
-        raise UsageError("name an image")
-    from noah.host.select import make_host
     from noah.image.errors import ImageError
-    from noah.image.store import open_store
 
-    store = open_store(make_host())
+    store = open_store()
     status = 0
     for word in parsed.words:
         try:

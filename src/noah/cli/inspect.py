@@ -5,41 +5,28 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from noah.cli.command import command, open_containers, open_store
 from noah.cli.images import ago
 from noah.cli.main import complain, say
-from noah.cli.parse import Option, UsageError, parse_all
-from noah.cli.run import HELP
+from noah.cli.parse import Option, Parsed, UsageError
 from noah.cli.table import table
-from noah.cli.trouble import FAILED, told
+from noah.cli.trouble import FAILED
 from noah.util.text import printable
 
 if TYPE_CHECKING:
     from noah.image.container import Container, Containers
     from noah.image.store import Image
 
-_INSPECT: Final = (HELP, Option("--type", metavar="container|image"))
-_HISTORY: Final = (HELP, Option("--no-trunc"))
 _WIDTH: Final = 60
 
 
-@told
-def inspect(words: list[bytes]) -> int:
+@command("INSPECT", Option("--type", metavar="container|image"), least=1, wanted="name a container or an image")
+def inspect(parsed: Parsed) -> int:
     """`noah inspect NAME...`: containers and images as JSON."""
-    parsed = parse_all(words, _INSPECT)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.INSPECT)
     kind = printable(parsed.last("--type"))
     if kind not in ("", "container", "image"):
         raise UsageError(f"--type '{kind}': choose one of container, image")
-    if not parsed.words:
-        raise UsageError("name a container or an image")
-    from noah.host.select import make_host
-    from noah.image.container import Containers
-    from noah.image.store import open_store
-
-    containers = Containers(open_store(make_host()))
+    containers = open_containers()
     found = []
     status = 0
     for word in parsed.words:
@@ -115,20 +102,10 @@ def _image(image: Image) -> dict[str, Any]:
     }
 
 
-@told
-def history(words: list[bytes]) -> int:
+@command("HISTORY", Option("--no-trunc"), least=1, most=1, wanted="name an image")
+def history(parsed: Parsed) -> int:
     """`noah history IMAGE`: how an image was made, as far as it says so."""
-    parsed = parse_all(words, _HISTORY)
-    if parsed.has("--help"):
-        from noah.cli import help
-
-        return say(help.HISTORY)
-    if len(parsed.words) != 1:
-        raise UsageError("name one image")
-    from noah.host.select import make_host
-    from noah.image.store import open_store
-
-    image = open_store(make_host()).find(printable(parsed.words[0]))
+    image = open_store().find(printable(parsed.words[0]))
     rows = []
     for step in reversed(image.record.get("history") or [{"created": image.record.get("created", "")}]):
         if not isinstance(step, dict):

@@ -26,13 +26,13 @@ COMMANDS = {
     "history": "inspect",
     "inspect": "inspect",
     "ps": "ps",
-    "stop": "ps",
-    "kill": "ps",
-    "wait": "ps",
+    "stop": "signals",
+    "kill": "signals",
+    "wait": "signals",
     "rename": "ps",
-    "attach": "ps",
-    "rm": "ps",
-    "logs": "ps",
+    "attach": "logs",
+    "rm": "signals",
+    "logs": "logs",
     "start": "container",
     "restart": "container",
     "exec": "container",
@@ -40,9 +40,23 @@ COMMANDS = {
     "cp": "copy",
     "export": "copy",
     "commit": "copy",
+    "container prune": "prune",
+    "image prune": "prune",
+    "system prune": "prune",
 }
-_FUNCTIONS = {"exec": "execute"}
-"""Of commands whose names are taken in Python."""
+_FUNCTIONS = {
+    "exec": "execute",
+    "container prune": "prune_containers",
+    "image prune": "prune_images",
+    "system prune": "prune_system",
+}
+"""Of commands whose names are taken in Python, or are two words."""
+GROUPS = {
+    "container": {"ls": "ps", "list": "ps"},
+    "image": {"ls": "images", "list": "images", "rm": "rmi"},
+    "system": {},
+}
+"""docker's longer ways to say a command: `noah container NAME` is NAME, or what stands here."""
 
 """The module of each command, which has a function of its name."""
 
@@ -73,6 +87,10 @@ def _command(words: list[str]) -> int:
         from noah import __version__
 
         return say(f"noah {__version__}\n")
+    if name in GROUPS and rest and not rest[0].startswith("-"):
+        word, *rest = rest
+        long = f"{name} {word}"
+        name = long if long in COMMANDS else GROUPS[name].get(word, word if name != "system" else long)
     if name not in COMMANDS:
         what = "an option" if name.startswith("-") else "a command"
         text = f"{name!r} is not {what} of Noah" if name else "a command is missing, such as run, pull or images"

@@ -135,6 +135,7 @@ def _arch(store: Store, parsed: Parsed) -> str:
 
 def _debian(store: Store, source: str, parsed: Parsed, progress: Progress) -> Image:
     from noah.image.debian.bootstrap import VARIANTS, Bootstrap, Request
+    from noah.image.store import DOWNLOADS
 
     suite = source.partition(":")[2]
     variant = printable(parsed.last("--variant", b"minbase"))
@@ -145,12 +146,13 @@ def _debian(store: Store, source: str, parsed: Parsed, progress: Progress) -> Im
     arch = _arch(store, parsed)
     request = Request(suite or "stable", arch, variant, tuple(include), mirror, parsed.has("--allow-expired"), keyrings)
     name = printable(parsed.last("--name")) or f"debian:{suite or 'latest'}"
-    with store.lock(f"pull {name}", wait=False) as free:
-        if free:
+    with store.lock(DOWNLOADS, shared=True):  # nobody throws away what is fetched
+        with store.lock(f"pull {name}", wait=False) as free:
+            if free:
+                return _bootstrap(Bootstrap(store, request, progress, _runner), name, progress)
+        progress.note(f"another process pulls {name}: waiting for it")
+        with store.lock(f"pull {name}"):
             return _bootstrap(Bootstrap(store, request, progress, _runner), name, progress)
-    progress.note(f"another process pulls {name}: waiting for it")
-    with store.lock(f"pull {name}"):
-        return _bootstrap(Bootstrap(store, request, progress, _runner), name, progress)
 
 
 def _bootstrap(bootstrap: Bootstrap, name: str, progress: Progress) -> Image:

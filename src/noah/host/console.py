@@ -47,10 +47,10 @@ def _identify() -> tuple[int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_rdev
 
 
-def redirect(fd: int) -> None:
-    """Make this descriptor the standard output and error of the process, and /dev/null its input."""
+def redirect(fd: int, source: int = -1) -> None:
+    """Make this descriptor the standard output and error of the process, and another, or /dev/null, its input."""
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, 0)
+    os.dup2(null if source < 0 else source, 0)
     os.close(null)
     os.dup2(fd, 1)
     os.dup2(fd, 2)

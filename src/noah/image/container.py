@@ -168,6 +168,13 @@ class Containers:
             raise NotFoundError(f"no container is called {name}; see 'noah ps --all'")
         return found[0]
 
+    def is_of(self, container: Container, name: str) -> bool:
+        """Whether it was made of the image with this name or id."""
+        try:
+            return self.store.find(name).id == str(container.record["image"])
+        except NotFoundError:
+            return False
+
     def state(self, container: Container) -> State:
         """How it is now."""
         said = self._said(container)
@@ -268,7 +275,11 @@ class Containers:
                 "os": "linux",
                 "created": now(),
                 "config": config,
-                "origin": {"kind": "commit", "container": container.id, "time": now()},
+                "origin": {
+                    "kind": "commit",
+                    "container": container.id,
+                    "token": self.store.host.rng.getrandom(16).hex(),
+                },
                 "size": size_of(work / "rootfs"),
             }
             return self.store.add(work, made, [name])

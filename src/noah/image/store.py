@@ -36,6 +36,8 @@ Record = dict[str, Any]
 
 SHORT: Final = 12  # letters of an id as docker(1) shows it
 BLOBS: Final = "blobs"
+DOWNLOADS: Final = "downloads"
+"""The lock that is shared by all who use what was fetched."""
 _SHORTER: Final = ("", "docker.io/library/", "docker.io/")
 
 
@@ -290,6 +292,17 @@ class Store:
                     if f"sha256:{path.name}" not in digests:
                         path.unlink(missing_ok=True)
 
+    def forget_downloads(self) -> int:
+        """Remove what was fetched and no image needs, unless a pull is under way; the bytes that this gives."""
+        self._forget_blobs()
+        freed = 0
+        with self.lock(DOWNLOADS, wait=False) as free:
+            for path in (self.cache / "sha256", self.cache / "partial"):
+                if free and path.exists():
+                    freed += own_size(path)
+                    shutil.rmtree(path, ignore_errors=True)
+        return freed
+
     def containers_of(self, id: str) -> list[str]:
         """Names of the containers made from an image."""
         users = []
@@ -304,8 +317,14 @@ class Store:
 
 
 def now() -> str:
-    """The time as OCI writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """The time as OCI writes it, fine enough to tell what came first."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def own_size(directory: Path) -> int:
+    """Bytes on the disk of the files in a tree that have no name outside of it, as far as one name tells."""
+    stats = (path.lstat() for path in directory.rglob("*"))
+    return sum(512 * stat.st_blocks for stat in stats if S_ISREG(stat.st_mode) and stat.st_nlink == 1)
 
 
 def size_of(directory: Path) -> int:

@@ -10,6 +10,7 @@ from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR, O_TR
 from noah.abi.signal import SI_USER, SIGCHLD, SIGKILL, SIGTERM
 from noah.abi.wait import WNOHANG, WUNTRACED
 from noah.host.console import redirect
+from noah.image.console import Console
 from noah.image.container import State
 from noah.image.errors import ImageError
 from noah.image.store import now
@@ -63,6 +64,7 @@ class Supervisor:
         self._become = become
         self._started = -1  # where the first program says that it is loaded
         self._status = 0
+        self._console: Console | None = None  # of one in the background that has an input
 
     def run(self, *, ended: Callable[[], None] | None = None) -> int:
         """Run in the foreground: the exit status as a shell has it. ended: called when all processes are gone."""
@@ -93,6 +95,9 @@ class Supervisor:
                 host.procs.setsid()
                 redirect(log)
                 host.files.close(log)
+                record = self._container.record
+                if record.get("interactive") or record.get("terminal"):
+                    self._console = Console(host, self._container, terminal=bool(record.get("terminal")))
                 status = self.run(ended=ended)
             finally:
                 host.procs._exit(status)
@@ -120,6 +125,8 @@ class Supervisor:
             pass  # what the program leaves running is not ended by us on this host
         pid = host.procs.fork()
         if pid == 0:
+            if self._console is not None:
+                self._console.enter()
             self._become(box, self._tell)
         host.signals.block_all()
         try:
@@ -132,6 +139,8 @@ class Supervisor:
         self._tell()
         self._wait(pid)
         kill_all(host, box)
+        if self._console is not None:
+            self._console.drain()
         self._containers.forget_box(self._container)
         try:
             self._containers.note(self._container, State("exited", 0, self._status, now()))
@@ -157,7 +166,9 @@ class Supervisor:
                     raise
                 return
             if pid == 0:
-                host.poller.poll([], None)
+                if host.poller.poll(self._console.wanted if self._console is not None else [], None)[0]:
+                    assert self._console is not None
+                    self._console.serve()
                 for info in host.signals.collect():
                     # What the terminal sends reaches the program by itself.
                     if info.signo != SIGCHLD and info.code <= SI_USER:

@@ -11,7 +11,7 @@ from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.oci.manifest import items, items_of
 from noah.image.oci.source import Hashed
 from noah.image.owners import host_of
-from noah.image.store import BLOBS, SHORT, Image, Record, full_name, now, size_of
+from noah.image.store import BLOBS, DOWNLOADS, SHORT, Image, Record, full_name, now, size_of
 from noah.image.streams import decompressed
 from noah.image.unpack import Unpacker
 
@@ -42,7 +42,8 @@ class Pull:
         """
         for name in names:
             full_name(name)
-        with self._store.lock(BLOBS, shared=True):  # nobody throws away what is fetched
+        store = self._store
+        with store.lock(BLOBS, shared=True), store.lock(DOWNLOADS, shared=True):  # nobody throws away what is fetched
             return self._pull(names, arch, exactly=exactly)
 
     def _pull(self, names: list[str], arch: str, *, exactly: bool) -> tuple[Image, bool]:
