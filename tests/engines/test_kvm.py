@@ -524,14 +524,15 @@ def test_cpuid_offers_what_xcr0_enables(guest: Guest) -> None:
     guest.place(b"\x31\xc9\x0f\x01\xd0" + SYSCALL)  # xor ecx, ecx; xgetbv; syscall
     guest.run_to_syscall()
     enabled = guest.regs[RAX]
-    assert enabled in (3, 7)
+    assert enabled in (3, 7, 0xE7)
     offered, size, most, high = cpuid(guest, 0xD, 0)
     assert (offered, high) == (enabled, 0)
     assert size == most <= len(guest.vcpu.get_fp())
     assert not cpuid(guest, 0xD, 1)[0] & 0b11000, "XSAVES, XFD"
     assert cpuid(guest, 0xD, 9)[0] == 0, "PKRU"
     _, ebx, ecx, edx = cpuid(guest, 7, 0)
-    assert not ebx & (1 << 16 | 1 << 14), "AVX-512, MPX"
+    assert not ebx & 1 << 14, "MPX"
+    assert enabled == 0xE7 or not ebx & 1 << 16, "AVX-512"
     assert not ecx & (1 << 3 | 1 << 7), "PKU, SHSTK"
     assert not edx & (1 << 24 | 1 << 20), "AMX, IBT"
     assert not cpuid(guest, 1, 0)[2] & 1 << 5, "VMX"
@@ -554,28 +555,47 @@ def test_cpuid_table_of_a_large_cpu() -> None:
         entry(0xD, 1, 0x1F, 0x2B00, 0x1900, 7),
         entry(0xD, 2, 256, 576, 0, 0),
         entry(0xD, 5, 64, 1088, 0, 0),
+        entry(0xD, 6, 512, 1152, 0, 0),
+        entry(0xD, 7, 1024, 1664, 0, 0),
+        entry(0xD, 9, 8, 2688, 0, 0),
         entry(0xD, 18, 8192, 2816, 6, 0),
         entry(0x14, 0, 1, 2, 3, 4),
         entry(0x1D, 0, 1, 0, 0, 0),
         entry(0x8000_0001, 0, 0, 0, every, every),
     ]
-    table, xfeatures = guest_table(struct.pack("<II", len(large), 0) + b"".join(large))
-    assert xfeatures == 7
+    table, xfeatures, size = guest_table(struct.pack("<II", len(large), 0) + b"".join(large))
+    assert (xfeatures, size) == (0xE7, 2688)
     count = struct.unpack_from("<I", table)[0]
     seen = {fields[:2]: fields[3:] for fields in struct.iter_unpack("<3I4I12x", table[8:])}
     assert len(seen) == count
-    assert set(seen) == {(0, 0), (1, 0), (7, 0), (7, 1), (0xD, 0), (0xD, 1), (0xD, 2), (0x8000_0001, 0)}
+    parts = {(0xD, index) for index in (0, 1, 2, 5, 6, 7)}
+    assert set(seen) == {(0, 0), (1, 0), (7, 0), (7, 1), *parts, (0x8000_0001, 0)}
     assert seen[0, 0] == (0x24, 1, 2, 3)
-    assert seen[0xD, 0] == (7, 832, 832, 0)
+    assert seen[0xD, 0] == (0xE7, 2688, 2688, 0)
     assert seen[0xD, 1][0] == 7
     assert seen[0xD, 1][2:] == (0, 0)
+    assert seen[7, 0][1] & (1 << 5 | 1 << 16) == 1 << 5 | 1 << 16, "AVX2 and AVX-512"
+
+
+def test_cpuid_table_without_all_of_avx512() -> None:
+    some = [
+        entry(7, 0, 1, (1 << 32) - 1, 0, 0),
+        entry(0xD, 0, 0x67, 1664, 1664, 0),
+        entry(0xD, 2, 256, 576, 0, 0),
+        entry(0xD, 5, 64, 1088, 0, 0),
+        entry(0xD, 6, 512, 1152, 0, 0),
+    ]
+    table, xfeatures, size = guest_table(struct.pack("<II", len(some), 0) + b"".join(some))
+    assert (xfeatures, size) == (7, 832)
+    seen = {fields[:2]: fields[3:] for fields in struct.iter_unpack("<3I4I12x", table[8:])}
+    assert set(seen) == {(7, 0), (0xD, 0), (0xD, 2)}
     assert seen[7, 0][1] & (1 << 5 | 1 << 16) == 1 << 5, "AVX2 without AVX-512"
 
 
 def test_cpuid_table_of_a_small_cpu() -> None:
     small = [entry(0, 0, 0xD, 0, 0, 0), entry(0xD, 0, 3, 576, 576, 0), entry(0xD, 1, 0, 576, 0, 0)]
-    table, xfeatures = guest_table(struct.pack("<II", len(small), 0) + b"".join(small))
-    assert xfeatures == 3
+    table, xfeatures, size = guest_table(struct.pack("<II", len(small), 0) + b"".join(small))
+    assert (xfeatures, size) == (3, 576)
     assert struct.unpack_from("<I", table)[0] == 3
 
 

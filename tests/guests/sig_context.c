@@ -60,6 +60,66 @@ CASE(floating_point_kept) {
     signal(SIGUSR1, SIG_DFL);
 }
 
+#ifdef __x86_64__
+#define FEW(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
+#define UPPER(op) op(16) op(17) op(18) op(19) op(28) op(29) op(30) op(31)
+#define FILL_XMM(n) "movdqu (%2), %%xmm" #n "\n"
+#define FILL_YMM(n) "vmovdqu (%2), %%ymm" #n "\n"
+#define FILL_ZMM(n) "vmovdqu64 (%2), %%zmm" #n "\n"
+#define FILL_K(n) "kmovw (%2), %%k" #n "\n"
+#define SAVE_XMM(n) "movdqu %%xmm" #n ", (%1)\nadd $64, %1\n"
+#define SAVE_YMM(n) "vmovdqu %%ymm" #n ", (%1)\nadd $64, %1\n"
+#define SAVE_ZMM(n) "vmovdqu64 %%zmm" #n ", (%1)\nadd $64, %1\n"
+#define SAVE_K(n) "kmovw %%k" #n ", (%1)\nadd $64, %1\n"
+#define CLEAR_XMM(n) "pxor %%xmm" #n ", %%xmm" #n "\n"
+#define CLEAR_ZMM(n) "vpxorq %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n"
+#define CLEAR_K(n) "kxorw %%k" #n ", %%k" #n ", %%k" #n "\n"
+/* Nothing but the system call between filling and saving. */
+#define WITH_SIGNAL(fill, save)                                                                       \
+    do {                                                                                              \
+        unsigned char *to = found;                                                                    \
+        long number = SYS_kill;                                                                       \
+        __asm__ volatile(fill "syscall\n" save                                                        \
+                         : "+a"(number), "+r"(to)                                                     \
+                         : "r"(pattern), "D"((long)pid), "S"((long)SIGUSR1)                           \
+                         : "rcx", "r11", "memory");                                                   \
+    } while (0)
+
+static bool all_are(const unsigned char *found, int count, const unsigned char *pattern, size_t size) {
+    for (int i = 0; i < count; i++) {
+        if (memcmp(found + i * 64, pattern, size) != 0) return false;
+    }
+    return true;
+}
+
+static void clear_vectors(int number UNUSED, siginfo_t *info UNUSED, void *context UNUSED) {
+    __asm__ volatile(FEW(CLEAR_XMM)::: "memory");
+    if (__builtin_cpu_supports("avx")) __asm__ volatile("vzeroall" ::: "memory");
+    if (__builtin_cpu_supports("avx512f")) __asm__ volatile(UPPER(CLEAR_ZMM) FEW(CLEAR_K)::: "memory");
+}
+
+CASE(x86_vector_registers_kept) {
+    static unsigned char pattern[64], found[16 * 64];
+    pid_t pid = getpid();
+    for (int i = 0; i < 64; i++) pattern[i] = i + 1;
+    handle(SIGUSR1, clear_vectors, 0);
+    WITH_SIGNAL(FEW(FILL_XMM), FEW(SAVE_XMM));
+    bool kept = all_are(found, 8, pattern, 16);
+    if (__builtin_cpu_supports("avx")) {
+        WITH_SIGNAL(FEW(FILL_YMM), FEW(SAVE_YMM));
+        kept = kept && all_are(found, 8, pattern, 32);
+    }
+    if (__builtin_cpu_supports("avx512f")) {
+        WITH_SIGNAL(FEW(FILL_ZMM) UPPER(FILL_ZMM), FEW(SAVE_ZMM) UPPER(SAVE_ZMM));
+        kept = kept && all_are(found, 16, pattern, 64);
+        WITH_SIGNAL(FEW(FILL_K), FEW(SAVE_K));
+        kept = kept && all_are(found, 8, pattern, 2);
+    }
+    BOOL("kept", kept);
+    signal(SIGUSR1, SIG_DFL);
+}
+#endif
+
 static volatile long switched;
 static ucontext_t main_context, other_context;
 static void other(void) {

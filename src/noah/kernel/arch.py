@@ -20,7 +20,6 @@ class Arch:
         "hwcap",
         "hwcap2",
         "insn_size",
-        "minsigstksz",
         "name",
         "number",
         "pc",
@@ -31,7 +30,7 @@ class Arch:
         "start_flags",
     )
 
-    def __init__(self, name: str, registers: Any, elf_machine: int, hwcap: int, hwcap2: int, minsigstksz: int) -> None:
+    def __init__(self, name: str, registers: Any, elf_machine: int, hwcap: int, hwcap2: int) -> None:
         self.name = name  # also what uname(2) says
         self.platform = name.encode()  # AT_PLATFORM
         self.registers = registers
@@ -44,7 +43,6 @@ class Arch:
         self.insn_size: int = registers.SYSCALL_INSTRUCTION_SIZE
         self.hwcap = hwcap
         self.hwcap2 = hwcap2
-        self.minsigstksz = minsigstksz  # AT_MINSIGSTKSZ: the largest signal frame
         self.clock_ticks = 100
         self.start_flags = (registers.RFLAGS, 0x202) if name == "x86_64" else (registers.PSTATE, 0)
 
@@ -56,8 +54,7 @@ class Arch:
 
 ARCHES: Final[dict[str, Arch]] = {
     # x86-64: AT_HWCAP is CPUID.1:EDX (here: what every x86-64 CPU has), bit 1 of AT_HWCAP2 that FSGSBASE may be used.
-    # A frame: rt_sigframe, XSAVE area with AVX, its second magic number, and what alignment may take.
-    "x86_64": Arch("x86_64", x86_64_registers, EM_X86_64, 0x178BFBFF, 0x2, 440 + 832 + 4 + 15 + 63 + 6),
+    "x86_64": Arch("x86_64", x86_64_registers, EM_X86_64, 0x178BFBFF, 0x2),
     # aarch64: HWCAP_FP | HWCAP_ASIMD | HWCAP_CPUID is left out: reading ID registers would have to be emulated.
-    "aarch64": Arch("aarch64", aarch64_registers, EM_AARCH64, 0x3, 0, 4720),
+    "aarch64": Arch("aarch64", aarch64_registers, EM_AARCH64, 0x3, 0),
 }

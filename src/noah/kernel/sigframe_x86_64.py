@@ -52,8 +52,10 @@ _HANDLER_CLEARS: Final = 0x10500  # DF, RF, TF
 _RESTORED_FLAGS: Final = 0x50DD5  # FIX_EFLAGS: AC RF OF DF TF SF ZF AF PF CF
 _FP_SSE: Final = 3  # XFEATURE_MASK_FPSSE
 _AVX: Final = 4  # the upper halves of the vector registers
+_AVX512: Final = 0xE0  # mask registers, the upper halves of these, more registers
 _XCOMP_BV: Final = XSTATE_BV_OFFSET + 8
 _HEADER_END: Final = XSTATE_BV_OFFSET + 64
+_AVX_END: Final = _HEADER_END + 256
 _FXSAVE_ALIGN: Final = 16
 _MXCSR_OFFSET: Final = 24
 _MXCSR_MASK_DEFAULT: Final = 0xFFBF  # when MXCSR_MASK is 0 (SDM vol. 1, 11.6.6)
@@ -119,10 +121,15 @@ def _mark(state: bytes) -> bytearray:
     marked = bytearray(state)
     features = int.from_bytes(state[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8], "little") | _FP_SSE
     size = len(state)
-    enabled = _AVX | _FP_SSE if size > _HEADER_END else _FP_SSE
-    FPX_SW_BYTES.pack_into(marked, FPX_SW_BYTES_OFFSET, FP_XSTATE_MAGIC1, size + FP_XSTATE_MAGIC2_SIZE, enabled, size)
+    magic1, extended_size = FP_XSTATE_MAGIC1, size + FP_XSTATE_MAGIC2_SIZE
+    FPX_SW_BYTES.pack_into(marked, FPX_SW_BYTES_OFFSET, magic1, extended_size, _enabled(size), size)
     marked[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8] = features.to_bytes(8, "little")
     return marked
+
+
+def _enabled(size: int) -> int:
+    """Which components an XSAVE area of this size has: what engines offer of them comes in this order."""
+    return _FP_SSE | (_AVX if size > _HEADER_END else 0) | (_AVX512 if size > _AVX_END else 0)
 
 
 def pop(task: Task) -> None:
@@ -180,8 +187,7 @@ def _read_state(task: Task, address: int, size: int) -> bytes:
         magic2 = int.from_bytes(state[size:], "little")
         if magic1 == FP_XSTATE_MAGIC1 and xstate_size == size and magic2 == FP_XSTATE_MAGIC2:
             features = int.from_bytes(state[XSTATE_BV_OFFSET : XSTATE_BV_OFFSET + 8], "little")
-            known = _AVX | _FP_SSE if size > _HEADER_END else _FP_SSE
-            if address & FP_ALIGN - 1 or features & ~known or state[_XCOMP_BV : _XCOMP_BV + 16] != bytes(16):
+            if address & FP_ALIGN - 1 or features & ~_enabled(size) or state[_XCOMP_BV : _XCOMP_BV + 16] != bytes(16):
                 raise LinuxError(EFAULT)
             # XRSTOR does not look at the rest of the header, engines may.
             return state[:_XCOMP_BV] + bytes(_HEADER_END - _XCOMP_BV) + state[_HEADER_END:size]

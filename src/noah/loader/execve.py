@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from noah.abi import elf as abi
+from noah.abi.arch import ABIS
 from noah.abi.capability import CAP_DAC_OVERRIDE
 from noah.abi.errno import EACCES, ELOOP, ENOENT, ENOEXEC, EPERM, ETXTBSY, LinuxError
 from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_ACCMODE, O_NOFOLLOW, O_RDONLY
@@ -223,7 +224,7 @@ def _replace(task: Task, program: Program, *, machine_is_empty: bool) -> None:
     creds = task.creds
     auxv = [
         *process.vdso_auxv(),
-        (abi.AT_MINSIGSTKSZ, process.arch.minsigstksz),
+        (abi.AT_MINSIGSTKSZ, ABIS[process.arch.name].min_signal_stack(len(task.vcpu.get_fp()))),
         (abi.AT_HWCAP, process.arch.hwcap),
         (abi.AT_PAGESZ, PAGE),
         (abi.AT_CLKTCK, process.arch.clock_ticks),

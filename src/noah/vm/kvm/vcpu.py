@@ -37,7 +37,6 @@ from noah.vm.arch.x86_64 import (
     RIP,
     RSP,
 )
-from noah.vm.arch.x86_cpuid import XSAVE_SIZE
 from noah.vm.arch.x86_system import (
     FRAME_SIZE,
     IRET_ADDRESS,
@@ -98,9 +97,7 @@ _FLAGS_NOT_SYSRET: Final = ((1 << 64) - 1) & ~(_FLAGS_USER | _FLAGS_FIXED) | 0x1
 _FLAGS_KERNEL: Final = 2  # for iretq itself: neither TF nor NT may be set
 _SYSTEM_END: Final = TRAP_ADDRESS + PAGE
 
-_XSAVE_INITIAL: Final = (struct.pack("<H22xII", 0x37F, 0x1F80, 0xFFFF).ljust(512, b"\0") + struct.pack("<Q", 3)).ljust(
-    XSAVE_SIZE, b"\0"
-)
+_XSAVE_INITIAL: Final = struct.pack("<H22xII", 0x37F, 0x1F80, 0xFFFF).ljust(512, b"\0") + struct.pack("<Q", 3)
 
 KICK_SIGNAL: Final = 63  # SIGRTMAX - 1
 """Ends KVM_RUN of another thread (Vcpu.kick); it arrives with si_code SI_TKILL from this process itself."""
@@ -462,9 +459,10 @@ class KvmVcpu:
         state = bytearray(4096)
         ioctl(self._fd, _GET_XSAVE, state)
         # KVM tells of components that XCR0 does not enable as well (PKRU): not the guest's to see.
-        state[512] &= 7
+        device = self._machine.device
+        state[512] &= device.xfeatures
         state[513:576] = bytes(63)
-        return bytes(state[:XSAVE_SIZE])
+        return bytes(state[: device.xsave_size])
 
     def set_fp(self, state: bytes) -> None:
         area = bytearray((state or _XSAVE_INITIAL).ljust(4096, b"\0"))
