@@ -84,14 +84,14 @@ class Bugs:
 
     def __call__(self, process: Process, text: str) -> None:
         first, _, rest = text.partition("\n")
-        if rest:  # else it is a word to the user and no mistake of Noah's
-            state.append(process.host, BUGS, text)
+        kept = bool(rest) and state.append(process.host, BUGS, text)  # else a word to the user, no mistake of Noah's
         if self._strict or not rest:
             self._errors.write(text)
         elif not self._told:
             self._told = True  # a program may run into the same mistake a million times
-            where = printable(state.path(process.host, BUGS)) or "nowhere: HOME is not set"
-            self._errors.write(f"{first.rstrip(':')}; the program goes on; details are in {where}\n")
+            file = printable(state.path(process.host, BUGS))
+            where = f"in {file}" if kept else f"not kept: {f'{file} cannot be written' if file else 'HOME is not set'}"
+            self._errors.write(f"{first.rstrip(':')}; the program goes on; details are {where}\n")
 
 
 def table_of(lines: Iterable[str]) -> list[str]:

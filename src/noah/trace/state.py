@@ -26,21 +26,22 @@ def path(host: Host, name: bytes) -> bytes:
     return base + b"/noah/" + name
 
 
-def append(host: Host, name: bytes, text: str) -> None:
-    """Add text in one write, so that what several processes add does not mix. A file that cannot be written is none."""
+def append(host: Host, name: bytes, text: str) -> bool:
+    """Add text in one write, so that what several processes add does not mix. False: it is not kept."""
     file = path(host, name)
     if not file:
-        return
+        return False
     try:
         _make_directories(host, file)
         fd = host.files.openat(AT_FDCWD, file, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     except LinuxError:
-        return
+        return False
     try:
         if host.files.fstat(fd).size < _ENOUGH:
             host.files.write(fd, text.encode("utf-8", "backslashreplace"))
+        return True
     except LinuxError:
-        pass  # a full disk: there is no better place to say it
+        return False  # a full disk
     finally:
         host.files.close_quietly(fd)
 

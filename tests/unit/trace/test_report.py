@@ -103,6 +103,14 @@ def test_bugs_are_told_once_and_kept_always(host: Host) -> None:
     assert sum("Traceback" in line for line in state.read(host, BUGS)) == 3
 
 
+def test_bugs_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/self/nowhere")
+    errors = Errors()
+    Bugs(cast("Any", errors), strict=False)(process(make_host()), "noah: internal error:\nTraceback\n")
+    assert "not kept: /proc/self/nowhere/noah/bugs.log cannot be written" in errors.text
+    assert errors.text.count("\n") == 1
+
+
 def test_strict_shows_the_traceback(host: Host) -> None:
     errors = Errors()
     Bugs(cast("Any", errors), strict=True)(process(host), "noah: internal error:\nTraceback\n")
