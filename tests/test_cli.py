@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.running import (
     NOAH,
+    REPOSITORY,
     Result,
     debian_root,
     environment,
@@ -373,6 +375,30 @@ def test_user_option(cwd: Path, user: str) -> None:
         pytest.skip("becoming another user takes root")
     script = "id -u; id -g; touch made 2>/dev/null || echo refused"
     assert start(cwd, "-u", user, "--", "sh", "-c", script).stdout == b"65534\n65534\nrefused\n"
+
+
+LATE: Final = """
+import os, socket, threading
+os.setuid(65534)
+thread = threading.Thread(target=os.getuid)
+thread.start()
+thread.join()
+print(socket.if_nameindex()[0])
+"""
+
+
+def test_user_who_may_not_read_noah_itself(cwd: Path) -> None:
+    if os.getuid():
+        pytest.skip("becoming another user takes root")
+    closed = cwd / "closed"
+    shutil.copytree(REPOSITORY / "src", closed, ignore=shutil.ignore_patterns("__pycache__"))
+    closed.chmod(0o700)
+    main = (
+        f"import sys; sys.path.insert(0, {str(closed)!r}); sys.argv[0] = 'noah'; from noah.cli.main import main; main()"
+    )
+    options = ["run", "--engine", ENGINE, "--root", "/", "--", "/usr/bin/python3", "-c", LATE]
+    result = run([sys.executable, "-c", main, *options], cwd=cwd)
+    assert (result.status, result.stdout, result.stderr) == (0, b"(1, 'lo')\n", b"")
 
 
 def test_volume_option(cwd: Path) -> None:
