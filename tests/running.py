@@ -337,12 +337,25 @@ RUNTIMES: Final = (
 )  # fmt: skip
 
 
+# The servers and their clients of tests/servers.
+SERVERS: Final = (
+    "apache2", "apache2-utils", "bash", "curl", "haproxy", "iproute2", "mariadb-client", "mariadb-server", "memcached",
+    "nginx-light", "openssh-client", "openssh-server", "openssh-sftp-server", "postgresql", "procps", "psmisc",
+    "python3", "redis-server", "redis-tools", "sqlite3", "strace", "tzdata", "wrk",
+)  # fmt: skip
+_ROOT_NAMES: Final = {
+    PACKAGES: "noah-test-debian",
+    RUNTIMES: "noah-test-debian-runtimes",
+    SERVERS: "noah-test-debian-servers",
+}
+
+
 @functools.cache
 def debian_root(packages: tuple[str, ...] = PACKAGES) -> Path:
     """A plain Debian root with these packages, made once from this machine's apt sources."""
     if os.getuid():
         pytest.skip("making a Debian root, and running programs natively in it, takes root")
-    root = cache_folder() / ("noah-test-debian" if packages == PACKAGES else "noah-test-debian-runtimes")
+    root = cache_folder() / _ROOT_NAMES[packages]
     marker = root / "etc/noah-test-packages"
     if marker.exists() and marker.read_text() == " ".join(packages):
         return root
