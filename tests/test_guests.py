@@ -69,6 +69,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",
         "proc_others-of_another_program": "no portable call tells whether another process is stopped, or a zombie",
         "file_dev-proc_of_a_child": "no portable call tells whether another process is stopped, or a zombie",
+        "time_timer-alarm_of_another_process": "timers of the guest ring by the host's SIGALRM, which does not queue",
         "file_copy-tee": "no portable call looks into a pipe without reading it: tee is EINVAL",
         "file_fd-driven_by_another_signal": "no portable call has another signal than SIGIO sent: F_SETSIG is EINVAL",
         "file_fd-seals": "no portable call seals a file: memory files say EINVAL, as other files do",

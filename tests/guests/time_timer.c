@@ -1,7 +1,7 @@
 /* alarm(2), setitimer(2) and POSIX timers. */
-#include <sys/time.h>
-
 #include "guest.h"
+#include <poll.h>
+#include <sys/time.h>
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -294,4 +294,39 @@ CASE(many_timers) {
     say("calls %d", calls);
     for (int i = 0; i < 50; i++) NEED(timer_delete(timers[i]));
     signal(SIGRTMIN + 5, SIG_DFL);
+}
+
+static void note_alarm(int number UNUSED) {
+    if (write(9, "a", 1) != 1) _exit(9);
+}
+
+/* Another process' SIGALRM arrives, and is handled, while a timer of another signal rings all the time. */
+CASE(alarm_of_another_process) {
+    int pipes[2], heard = 0;
+    pid_t child;
+    NEED(pipe(pipes));
+    NEED(dup2(pipes[1], 9));
+    START_CHILD(child) {
+        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+        struct itimerspec often = {{0, 50000}, {0, 50000}};
+        timer_t timer;
+        handle(SIGRTMIN);
+        signal(SIGALRM, note_alarm);
+        NEED(timer_create(CLOCK_MONOTONIC, &event, &timer));
+        NEED(timer_settime(timer, 0, &often, NULL));
+        NEED(write(9, "r", 1));
+        while (getppid() != 1) usleep(1000);
+    }
+    struct pollfd readable = {pipes[0], POLLIN, 0};
+    char byte;
+    NEED(read(pipes[0], &byte, 1));
+    for (int i = 0; i < 100; i++) {
+        kill(child, SIGALRM);
+        if (poll(&readable, 1, 3000) != 1) break;
+        NEED(read(pipes[0], &byte, 1));
+        heard++;
+    }
+    say("heard %d", heard);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
 }

@@ -457,10 +457,16 @@ class Clock(Protocol):
 
     def clock_getres(self, clockid: int) -> int: ...
     def setitimer(self, which: int, value_ns: int, interval_ns: int) -> tuple[int, int]:
-        """ITIMER_REAL 0, VIRTUAL 1, PROF 2; the old (value, interval). Signals arrive through Signals.collect().
-        VIRTUAL and PROF count the CPU time of the host process: the guest's and Noah's own."""
+        """ITIMER_VIRTUAL 1, PROF 2; the old (value, interval). Signals arrive through Signals.collect(). They count the
+        CPU time of the host process: the guest's and Noah's own."""
 
     def getitimer(self, which: int) -> tuple[int, int]: ...
+    def ring_in(self, span_ns: int) -> None:
+        """Have Signals.collect() give a signal in that time, 0: never, instead of what was wanted before; not inherited
+        by children. Another process' signal may hide it, and it another's, on hosts where it is SIGALRM."""
+
+    def is_ring(self, info: Siginfo) -> bool | None:
+        """Whether that is the signal of ring_in(). None: it may be; it is if its time has come."""
 
 
 class Rng(Protocol):

@@ -33,7 +33,6 @@ from noah.abi.signal import (
     SI_USER,
     SIG_DFL,
     SIG_IGN,
-    SIGALRM,
     SIGCHLD,
     SIGCONT,
     SIGRTMAX,
@@ -353,6 +352,7 @@ class SignalState:
         """What collect() has found at the host, or somebody in its stead."""
         process = self._process
         timers = process.timers
+        is_ring = process.host.clock.is_ring
         asked = False
         if found and process.threads is not None:
             process.threads.wake_waiters()
@@ -366,8 +366,9 @@ class SignalState:
             if signo == SIGURG and not process.host.caps.sigqueue and process.box.cards.take_knock():
                 asked = True
                 continue
-            if signo == SIGALRM and (info.code == SI_KERNEL or (not info.pid and timers.is_due())):
-                continue  # the host timer behind all timers of the guest; some hosts do not tell the code
+            rings = is_ring(info)
+            if rings or (rings is None and timers.is_due()):
+                continue  # the host timer behind all timers of the guest
             if signo == SIGCHLD:
                 changed = childsignal.of_host(self, process, info)
                 if changed is None:

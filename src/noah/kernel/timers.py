@@ -1,8 +1,8 @@
 """Interval timers and POSIX timers: setitimer(2), alarm(2), timer_create(2).
 
-All that count real time share the one ITIMER_REAL of the host, set to the nearest end; when it rings, collect() calls
-expire(). ITIMER_VIRTUAL and ITIMER_PROF are the host's own. A POSIX timer with an interval is wound up again when its
-signal is delivered, which is when Linux counts its overruns (kernel/time/posix-timers.c).
+All that count real time share one timer of the host, set to the nearest end; when it rings, collect() calls expire().
+ITIMER_VIRTUAL and ITIMER_PROF are the host's own. A POSIX timer with an interval is wound up again when its signal is
+delivered, which is when Linux counts its overruns (kernel/time/posix-timers.c).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _REAL_CLOCKS: Final = frozenset((CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME
 _CPU_CLOCKS: Final = frozenset((CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID))
 _STEP_NS: Final = 1_000  # what setitimer(2) can express
 _LONGEST_NS: Final = 10**15  # no timer of the host is set for longer; what ends later is looked at again then
+_REST_NS: Final = 200_000
+"""From one signal of a timer to its next: with shorter intervals the guest would do nothing but handle signals."""
 _CPU_STEP_NS: Final = 4_000_000  # CPU clocks are looked at this often while one may stand still: a tick with HZ=250
 _OVERRUN_MAX: Final = (1 << 31) - 1  # DELAYTIMER_MAX
 _MOST_TIMERS: Final = 32_768  # of a process without RLIMIT_SIGPENDING
@@ -44,6 +46,7 @@ class PosixTimer:
         "_generation",
         "_overrun",
         "_queued",
+        "_rests_until",
         "_timers",
         "clock",
         "id",
@@ -65,6 +68,7 @@ class PosixTimer:
         self.overrun = 0  # of the signal delivered last
         self._overrun = -1  # ends since then, less the one that the signal itself stands for
         self._expiry: int | None = None
+        self._rests_until = 0
         self._armed_clock = clock
         self._generation = 0  # settings so far: a signal of an earlier one is void
         self._queued: int | None = None  # the generation whose signal is pending
@@ -76,7 +80,7 @@ class PosixTimer:
         """ns until the timer ends; None if it waits for nothing."""
         if self._expiry is None or self._queued == self._generation or not self.signo:
             return None
-        left = self._expiry - self._now()
+        left = max(self._expiry, self._rests_until) - self._now()
         return max(left, _CPU_STEP_NS) if left > 0 and self._armed_clock in _CPU_CLOCKS else left
 
     def expire(self, task: Task) -> None:
@@ -114,6 +118,7 @@ class PosixTimer:
         if not self.interval:
             return info
         self._forward()
+        self._rests_until = self._now() + _REST_NS
         self.overrun = min(self._overrun, _OVERRUN_MAX)
         self._overrun = -1
         self._timers.wind()
@@ -126,6 +131,7 @@ class PosixTimer:
         self.overrun = 0
         self.interval = interval if value else 0
         self._expiry = None
+        self._rests_until = 0
         if value:
             # A time span of the real-time clock does not change when that clock is set (common_hrtimer_arm()).
             relative = CLOCK_MONOTONIC if self.clock == CLOCK_REALTIME else self.clock
@@ -162,7 +168,7 @@ class Timers:
         self._real_interval = 0
         self._rings_at = 0  # CLOCK_MONOTONIC
         self.armed = False
-        """The host's ITIMER_REAL runs."""
+        """The host's timer runs."""
 
     def now(self, clock: int) -> int:
         return self._process.host.clock.clock_gettime(clock)
@@ -257,10 +263,10 @@ class Timers:
             whole = -(-nearest // _STEP_NS) * _STEP_NS  # never early
             span = min(max(whole, _STEP_NS), _LONGEST_NS)
             self._rings_at = self.now(CLOCK_MONOTONIC) + span
-            self._process.host.clock.setitimer(ITIMER_REAL, span, 0)
+            self._process.host.clock.ring_in(span)
             self.armed = True
         elif self.armed:
-            self._process.host.clock.setitimer(ITIMER_REAL, 0, 0)
+            self._process.host.clock.ring_in(0)
             self.armed = False
 
     def expire(self, task: Task) -> None:
@@ -270,7 +276,8 @@ class Timers:
             if late >= 0:
                 task.process.signals.send(task, Siginfo(SIGALRM, 0, SI_KERNEL))
                 interval = self._real_interval
-                self._real_end = self._real_end + (late // interval + 1) * interval if interval else None
+                rest = _REST_NS if interval < _REST_NS else 0
+                self._real_end = self._real_end + ((late + rest) // interval + 1) * interval if interval else None
         for timer in self._posix.values():
             left = timer.due_in()
             if left is not None and left <= 0:

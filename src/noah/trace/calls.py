@@ -94,13 +94,14 @@ def _time_left(call: Call, index: int) -> str | None:
 
 
 _NO_TIMEOUT: Final = (futex.FUTEX_WAKE, futex.FUTEX_WAKE_BITSET, futex.FUTEX_UNLOCK_PI)
-_TWO_WORDS: Final = (futex.FUTEX_REQUEUE, futex.FUTEX_CMP_REQUEUE, futex.FUTEX_WAKE_OP)
+_TWO_COUNTS: Final = (futex.FUTEX_REQUEUE, futex.FUTEX_CMP_REQUEUE, futex.FUTEX_WAKE_OP, futex.FUTEX_CMP_REQUEUE_PI)
+_TWO_WORDS: Final = (*_TWO_COUNTS, futex.FUTEX_WAIT_REQUEUE_PI)
 _BITSETS: Final = (futex.FUTEX_WAIT_BITSET, futex.FUTEX_WAKE_BITSET)
 
 
 def _futex_timeout(call: Call, index: int) -> str | None:
     command = call.values[1] & futex.FUTEX_CMD_MASK
-    if command in _TWO_WORDS:
+    if command in _TWO_COUNTS:
         return str(call.values[index])
     return None if command in _NO_TIMEOUT else show_for("struct:timespec")(call, index)
 
@@ -113,7 +114,7 @@ def _futex_third(call: Call, index: int) -> str | None:
     command, value = call.values[1] & futex.FUTEX_CMD_MASK, call.values[index]
     if command in _BITSETS:
         return "FUTEX_BITSET_MATCH_ANY" if value == futex.FUTEX_BITSET_MATCH_ANY else hex(value)
-    return None if command == futex.FUTEX_REQUEUE or command not in _TWO_WORDS else hex(value)
+    return None if command == futex.FUTEX_REQUEUE or command not in _TWO_COUNTS else hex(value)
 
 
 _PRCTL_FORMS: Final[dict[int, str]] = {

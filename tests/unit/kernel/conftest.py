@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from noah.abi.mman import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE
+from noah.abi.signal import SI_KERNEL, SIGALRM
 from noah.host.values import Siginfo, Sysinfo, WaitInfo
 from noah.kernel.arch import ARCHES
 from noah.kernel.signals import SignalState
@@ -85,6 +86,8 @@ class StandInHost:
             clock_gettime=lambda clock: self.now + (10**18 if clock == 0 else 0),
             clock_getres=lambda clock: 1,
             setitimer=self._setitimer,
+            ring_in=self._ring_in,
+            is_ring=lambda info: info.signo == SIGALRM and info.code == SI_KERNEL,
             getitimer=lambda which: (0, 0),
         )
         self.poller = SimpleNamespace(poll=self._poll)
@@ -108,10 +111,11 @@ class StandInHost:
         return queued
 
     def _setitimer(self, which: int, value_ns: int, interval_ns: int) -> tuple[int, int]:
-        if which == 0:
-            self.alarm = self.now + value_ns if value_ns else None
         self.done.append(("setitimer", which, value_ns, interval_ns))
         return 0, 0
+
+    def _ring_in(self, span_ns: int) -> None:
+        self.alarm = self.now + span_ns if span_ns else None
 
     def _poll(self, fds: object, timeout_ns: int | None) -> tuple[list[tuple[int, int]], bool]:
         """The next scripted event, else time passes until the alarm or the deadline."""

@@ -7,10 +7,12 @@ import signal
 import time
 from typing import Final
 
+from noah.abi import signal as linux_signal
 from noah.abi import time as linux
 from noah.abi.errno import EINVAL, LinuxError
 from noah.host.errnos import from_host
 from noah.host.tables import Numbers, named
+from noah.host.values import Siginfo
 
 # What a host without the clock has instead.
 _STAND_IN: Final = {
@@ -54,6 +56,14 @@ class PosixClock:
         except OSError as error:
             raise from_host(error) from None
         return _ns(value), _ns(interval)
+
+    def ring_in(self, span_ns: int) -> None:
+        signal.setitimer(signal.ITIMER_REAL, span_ns / 1e9)
+
+    def is_ring(self, info: Siginfo) -> bool | None:
+        if info.signo != linux_signal.SIGALRM or info.pid:
+            return False
+        return True if info.code == linux_signal.SI_KERNEL else None
 
     def getitimer(self, which: int) -> tuple[int, int]:
         value, interval = signal.getitimer(_TIMERS.to_host(which))
