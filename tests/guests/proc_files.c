@@ -383,3 +383,29 @@ CASE(timers) {
     say("%.*s", (int)(pid - text), text);
     say_line("ClockID");
 }
+
+/* A long read takes whole records, and no more than a page. */
+static void reads_of(const char *path, int size) {
+    static char data[1 << 16];
+    int fd = NEED(open(path, O_RDONLY)), count, full = 0, broken = 0, longest = 0, records = 0;
+    while ((count = NEED(read(fd, data, size))) > 0) {
+        full += count == size;
+        broken += data[count - 1] != '\n';
+        if (count > longest) longest = count;
+        records++;
+    }
+    close(fd);
+    say("%s by %d:%s%s%s%s", path, size, full ? " full" : "", broken ? " broken" : "", longest > 4096 ? " long" : "",
+        records > 1 ? " several" : "");
+}
+
+CASE(reads_take_whole_records) {
+    for (int i = 0; i < 100; i++)
+        NEED(mmap(NULL, PAGE, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    reads_of("/proc/self/maps", 4096);
+    reads_of("/proc/self/maps", 30000);
+    reads_of("/proc/self/maps", 100);
+    reads_of("/proc/self/smaps", 4096);
+    reads_of("/proc/self/smaps", 5000);
+    reads_of("/proc/self/smaps", 64000);
+}

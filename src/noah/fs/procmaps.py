@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.errno import EFAULT, EINVAL, EIO, LinuxError
 from noah.abi.mman import MAP_GROWSDOWN, MAP_LOCKED, MAP_SHARED, MAP_TYPE, PROT_EXEC, PROT_READ, PROT_WRITE
 from noah.abi.stat import major, minor
-from noah.fs.virtual import FileNode, VirtualFile
+from noah.fs.virtual import FileNode, Records, VirtualFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def _head(vma: Vma) -> bytes:
 
 
 def maps(space: AddressSpace) -> bytes:
-    return b"".join(_head(vma) for vma in space.vmas)
+    return Records.of(_head(vma) for vma in space.vmas)
 
 
 def _resident(space: AddressSpace, start: int, end: int, vma: Vma) -> bytes:
@@ -119,9 +119,9 @@ def smaps(space: AddressSpace) -> bytes:
     parts = []
     for vma, resident in _residents(space):
         size = b"Size:           %8d kB\nKernelPageSize: %8d kB\nMMUPageSize:    %8d kB\n"
-        parts.append(_head(vma) + size % (vma.end - vma.start >> 10, _KIB, _KIB))
-        parts.append(_lines(_shares(vma, resident), _SMAPS) + b"THPeligible:           0\n" + _vm_flags(vma))
-    return b"".join(parts)
+        head = _head(vma) + size % (vma.end - vma.start >> 10, _KIB, _KIB)
+        parts.append(head + _lines(_shares(vma, resident), _SMAPS) + b"THPeligible:           0\n" + _vm_flags(vma))
+    return Records.of(parts)
 
 
 def smaps_rollup(space: AddressSpace) -> bytes:

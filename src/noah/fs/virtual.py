@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from noah.abi.capability import CAP_DAC_OVERRIDE
@@ -328,6 +330,40 @@ class VirtualPlace(Place):
         raise LinuxError(EPERM)
 
 
+class Records(bytes):
+    """Content of records. A long read takes whole ones, a page of them at most (seq_read_iter() in fs/seq_file.c).
+
+    There are programs that read on only after a read that filled their page.
+    """
+
+    ends: list[int]
+
+    @classmethod
+    def of(cls, records: Iterable[bytes]) -> Records:
+        """All of them together."""
+        records = list(records)
+        joined = cls(b"".join(records))
+        joined.ends = list(accumulate(map(len, records)))
+        return joined
+
+    def length_of_read(self, position: int, size: int) -> int:
+        """How much of `size` bytes a read from `position` gives."""
+        if size < _PAGE:
+            return size
+        at = bisect_right(self.ends, position + _PAGE)
+        whole = self.ends[at - 1] - position if at else 0
+        return whole if whole > 0 else size
+
+
+def _first(views: Views, length: int) -> list[memoryview]:
+    """The first bytes of some views."""
+    found = []
+    for view in views:
+        found.append(view[:length])
+        length -= len(found[-1])
+    return found
+
+
 class VirtualFile(OpenFile):
     """An open node; by itself a regular file, or whatever was opened with O_PATH."""
 
@@ -368,6 +404,9 @@ class VirtualFile(OpenFile):
     def read(self, caller: Caller, views: Views) -> int:
         if not self._position:
             self._content = None  # as seq_file: from the start, it is looked at anew
+        content = self._data() if isinstance(self.node, FileNode) else b""
+        if isinstance(content, Records):
+            views = _first(views, content.length_of_read(self._position, sum(map(len, views))))
         done = self.pread(caller, views, self._position)
         self._position += done
         return done
