@@ -165,6 +165,29 @@ CASE(many_one_after_another) {
     say("done");
 }
 
+CASE(reads_wait_after_the_other_threads_have_ended) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, count_up, (void *)10);
+    pthread_join(thread, NULL);
+    int ends[2], good = 0;
+    CHECK("pipe", pipe(ends));
+    pid_t child = fork();
+    if (!child) {
+        for (int i = 0; i < 50; i++) {
+            usleep(2000);
+            if (write(ends[1], "x", 1) != 1) _exit(1);
+        }
+        _exit(0);
+    }
+    for (int i = 0; i < 50; i++) {
+        char byte = 0;
+        for (int calls = 0; calls < 100; calls++) good += getppid() > 0; /* many: Noah may answer them beside */
+        good += read(ends[0], &byte, 1) == 1 && byte == 'x';
+    }
+    say("%d", good);
+    reap("child", child);
+}
+
 CASE(leader_ends_first) {
     pid_t child = fork();
     if (!child) {

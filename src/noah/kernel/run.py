@@ -11,7 +11,7 @@ from noah.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEG
 from noah.kernel.control import NoReturn as DoesNotReturn
 from noah.kernel.control import ProcessExit, ThreadExit
 from noah.kernel.exit import end
-from noah.kernel.task import Task
+from noah.kernel.task import GUEST, Task
 from noah.mm.fault import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY, fault, host_fault
 from noah.vm.api import (
     EXIT_CRASHED,
@@ -69,7 +69,10 @@ def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]
         nr &= 0xFFFF_FFFF
         if nr not in beside or (signals.lent and nr not in process.borrowing.calls):
             return None
+        threads = process.threads
         try:
+            if threads is not None:  # others that have ended
+                threads.enter(task)
             result = table[nr](task, *registers)
         except LinuxError as error:
             if -error.errno in _RESTARTS:  # a signal came before anything had been done
@@ -84,7 +87,11 @@ def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]
         except Exception:
             report_bug(task, nr)
             result = -EIO
-        return result & _MASK, bool(signals.attention)
+        finally:
+            attention = signals.attention
+            if threads is not None:
+                threads.leave(task, GUEST)
+        return result & _MASK, bool(attention)
 
     return answer
 

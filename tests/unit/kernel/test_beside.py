@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tests.unit.kernel.conftest import make_task
@@ -10,6 +10,7 @@ from tests.unit.kernel.conftest import make_task
 from noah.abi.errno import EBADF, ERESTARTSYS, LinuxError
 from noah.kernel.control import ProcessExit
 from noah.kernel.run import answerer
+from noah.kernel.task import GUEST, KERNEL
 from noah.syscalls.beside import numbers
 from noah.syscalls.registry import NUMBERS
 
@@ -74,3 +75,28 @@ def test_answers_are_those_of_the_run_loop(host: StandInHost) -> None:
     assert answer(4, 0, 0, 0, 0, 0, 0) == (5, True)
     assert answer(5, 0, 0, 0, 0, 0, 0) is None
     assert len(calls) == 1
+
+
+def test_answers_are_given_in_the_kernel_also_where_there_have_been_other_threads(host: StandInHost) -> None:
+    task = make_task(host, "x86_64")
+    seen: list[int] = []
+
+    class Threads:
+        def enter(self, task: Task) -> None:
+            task.where = KERNEL
+
+        def leave(self, task: Task, where: int) -> None:
+            task.where = where
+
+    def looks(task: Task, *registers: int) -> int:
+        seen.append(task.where)
+        return 0
+
+    task.process.threads = cast("Any", Threads())
+    task.where = GUEST
+    answer = answerer(task, [looks, _fails, _ends], frozenset(range(3)))
+    assert answer(0, 0, 0, 0, 0, 0, 0) == (0, False)
+    assert seen == [KERNEL]
+    for number in (1, 2):
+        answer(number, 0, 0, 0, 0, 0, 0)
+        assert task.where == GUEST
