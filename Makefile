@@ -11,7 +11,7 @@ demo: $(READY)  ## a guest shell runs `cat FILE | grep WORD`: three processes, s
 	@$(BIN)/python tools/demo.py
 
 test: $(READY) build-tools  ## the quick tests (under 10 minutes)
-	@$(PYTEST) -q -m "not slow and not fuzz and not svm and not suites"
+	@$(PYTEST) -q -m "not slow and not fuzz and not svm and not suites and not stress"
 
 check: $(READY) build-tools  ## form and types (under a minute)
 	@$(BIN)/ruff format --check --quiet .
@@ -31,6 +31,10 @@ test-svm: $(READY) build-tools  ## the KVM engine on a KVM with hardware semanti
 test-suites: $(READY) build-tools  ## the test suites of CPython and Go as guests, compared with their native runs (an hour)
 	@tools/setup.sh need mmdebstrap
 	@$(PYTEST) -q -m suites --timeout 3600 -o faulthandler_timeout=3500
+
+test-stress: $(READY)  ## stress-ng's stressors as guests, compared with their native runs (half an hour)
+	@tools/setup.sh need stress-ng
+	@$(PYTEST) -q -m stress
 
 fuzz: $(READY) build-tools  ## random system calls
 	@$(PYTEST) -q -m fuzz --timeout 7200 -o faulthandler_timeout=7000
@@ -52,4 +56,4 @@ clean:  ## remove everything that a target made here
 help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: demo test check test-slow test-suites test-svm fuzz bench build-tools clean help
+.PHONY: demo test check test-slow test-suites test-svm test-stress fuzz bench build-tools clean help

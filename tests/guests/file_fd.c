@@ -125,10 +125,20 @@ CASE(signal_driven) {
     CHECK("smallest", fcntl(ends[0], F_SETOWN, INT_MIN));
 }
 
+static volatile int told_fd, told_code;
+static volatile long told_band;
+
+static void note_descriptor(int signo, siginfo_t *info, void *context UNUSED) {
+    came = signo;
+    told_fd = info->si_fd;
+    told_code = info->si_code;
+    told_band = info->si_band;
+}
+
 CASE(driven_by_another_signal) {
     int ends[2];
     NEED(pipe(ends));
-    struct sigaction action = {.sa_handler = note_io};
+    struct sigaction action = {.sa_sigaction = note_descriptor, .sa_flags = SA_SIGINFO};
     sigaction(SIGRTMIN + 3, &action, NULL);
     NEED(fcntl(ends[0], F_SETOWN, getpid()));
     NEED(fcntl(ends[0], F_SETFL, O_ASYNC));
@@ -138,6 +148,8 @@ CASE(driven_by_another_signal) {
     NEED(write(ends[1], "x", 1));
     for (int i = 0; i < 500 && !came; i++) sleep_ms(1);
     BOOL("came", came == SIGRTMIN + 3);
+    BOOL("tells the descriptor", told_fd == ends[0]);
+    say("code %d, band %#lx", told_code, told_band);
     came = 0;
 }
 

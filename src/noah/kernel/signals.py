@@ -25,6 +25,7 @@ from noah.abi.signal import (
     DEFAULT_ACTIONS,
     IGNORE,
     NSIG,
+    POLL_HUP,
     SA_NOCLDWAIT,
     SA_NODEFER,
     SA_RESETHAND,
@@ -374,6 +375,8 @@ class SignalState:
                 if changed is None:
                     continue
                 info = changed
+            elif 0 < info.code <= POLL_HUP and info.band:  # F_SETSIG: fd is the host's
+                info = info._replace(fd=process.fds.number_of(info.fd))
             elif info.code <= SI_USER and info.pid and not process.box.contains(info.pid):
                 info = info._replace(pid=0)  # as from another pid namespace (pid_namespaces(7))
             if info.uid == self._host_uid:

@@ -99,7 +99,7 @@ def dup3(task: Task, oldfd: Fd, newfd: Fd, flags: DupFlags) -> int:
     return task.fds.replace(newfd, task.fds.get(oldfd).acquire(), cloexec=bool(flags & O_CLOEXEC))
 
 
-@syscall(partial="no leases; signals of F_SETSIG do not tell the descriptor")
+@syscall(partial="no leases")
 def fcntl(task: Task, fd: Fd, cmd: FcntlCmd, arg: FcntlArg) -> int:
     """fcntl(2): duplicate descriptors, get and set flags, lock, and more."""
     fds = task.fds

@@ -127,6 +127,10 @@ class FdTable:
             if file is not None:
                 yield fd, file
 
+    def number_of(self, host_fd: int) -> int:
+        """The first descriptor whose file is this one of the host; the same number where there is none."""
+        return next((fd for fd, file in self.items() if file.poll_fd == host_fd), host_fd)
+
     def close_on_exec(self) -> None:
         self._close(sorted(self._cloexec))
 
