@@ -30,6 +30,43 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        if (other := server.guard(self.path, self.headers)) is not None:
+            self._answer(*other)
+        else:
+            self._answer(200 if self.path in server.files else 404, "", b"")
+
+    def do_POST(self) -> None:
+        """As registries begin an upload, under an address that is not whole."""
+        server = self.server
+        assert isinstance(server, Server)
+        self._take()
+        if (other := server.guard(self.path, self.headers)) is not None:
+            self._answer(*other)
+            return
+        self.send_response(202)
+        self.send_header("Location", f"{self.path}7?state=x")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_PUT(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        content = self._take()
+        if (other := server.guard(self.path, self.headers)) is not None:
+            self._answer(*other)
+            return
+        path, _, digest = self.path.partition("uploads/7?state=x&digest=")
+        server.files[path + digest] = content
+        if "/manifests/" in path:
+            server.types[path] = self.headers.get("Content-Type", "")
+        self._answer(201, "", b"")
+
+    def _take(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+
     def do_GET(self) -> None:
         server = self.server
         assert isinstance(server, Server)

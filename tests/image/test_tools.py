@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -165,10 +166,56 @@ def test_registry(
         if password:
             refused = subprocess.run([noah, "pull", f"docker://{name}"], capture_output=True, text=True, timeout=60)
             assert refused.returncode == 1
-            assert f"docker login {registry.address}" in refused.stderr
+            assert f"noah login {registry.address}" in refused.stderr
             login = ("--tls-verify=false", "-u", "ann", "-p", PASSWORD, "--authfile", tmp_path / ".docker/config.json")
             sh("skopeo", "login", *login, registry.address)
         assert pull(f"docker://{name}") == made.tree
+
+
+def test_saved_archives_are_read_by_others(
+    made: Made, pull: Callable[[str], object], noah: str, tmp_path: Path
+) -> None:
+    pull(f"oci:{made.layout}:two")
+    archive = tmp_path / "saved.tar"
+    sh(noah, "tag", "layout:two", "some/name:1")
+    sh(noah, "save", "-o", archive, "some/name:1")
+    for source, layout in ((f"docker-archive:{archive}", "a"), (f"oci-archive:{archive}", "b")):
+        sh("skopeo", "copy", source, f"oci:{tmp_path / layout}:saved")
+        sh("umoci", "unpack", "--image", f"{tmp_path / layout}:saved", tmp_path / f"{layout}-files")
+        assert snapshot(tmp_path / f"{layout}-files/rootfs") == made.tree
+    shown = subprocess.run(["skopeo", "inspect", "--config", f"docker-archive:{archive}"], capture_output=True)
+    assert json.loads(shown.stdout)["config"]["Cmd"] == ["id -un; pwd; echo $COLOR"]
+
+
+@pytest.mark.parametrize("password", [False, True])
+def test_pushed_images_are_read_by_others(
+    made: Made, pull: Callable[[str], object], noah: str, tmp_path: Path, password: bool
+) -> None:
+    pull(f"oci:{made.layout}:two")
+    with serving(tmp_path, password=password) as registry:
+        name = f"{registry.address}/some/name:pushed"
+        if password:
+            refused = subprocess.run([noah, "push", "layout:two", name], capture_output=True, text=True, timeout=60)
+            assert refused.returncode == 1
+            assert f"noah login {registry.address}" in refused.stderr
+            login = [noah, "login", "-u", "ann", "--password-stdin", registry.address]
+            wrong = subprocess.run(login, input="no\n", capture_output=True, text=True, timeout=60)
+            assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+            assert "password is wrong" in wrong.stderr
+            done = subprocess.run(login, input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stdout) == (0, "Login Succeeded\n"), done.stderr
+            assert (tmp_path / ".docker/config.json").stat().st_mode & 0o777 == 0o600
+        sh(noah, "push", "layout:two", name)
+        sh(noah, "push", "-q", "layout:two", name)  # all of it is there
+        authentication = ("--authfile", tmp_path / ".docker/config.json") if password else ()
+        source = ("--src-tls-verify=false", f"docker://{name}")
+        sh("skopeo", "copy", *authentication, *source, f"oci:{tmp_path / 'copy'}:pushed")
+        sh("umoci", "unpack", "--image", f"{tmp_path / 'copy'}:pushed", tmp_path / "files")
+        assert snapshot(tmp_path / "files/rootfs") == made.tree
+        assert pull(f"docker://{name}") == made.tree
+        if password:
+            sh(noah, "logout", registry.address)
+            assert subprocess.run([noah, "push", "layout:two", name], capture_output=True, timeout=60).returncode == 1
 
 
 def test_ordinary_user(made: Made, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -20,6 +20,8 @@ Images:
   images    list images                     rmi       remove images
   tag       give one another name           history   how one was made
   inspect   all that is known of images and containers
+  save      images as an archive            load      images of an archive
+  push      put one into a registry         login, logout    who you are there
   image prune               remove those that nobody uses
 
 Containers:
@@ -190,8 +192,8 @@ Options for debian:
   --keyring FILE          accept the signatures of these keys instead of those of Debian's archive
   --allow-expired         accept indices whose time is over (as does an apt with Check-Valid-Until "false")
 
-Passwords for registries are those that `docker login` or `podman login` has kept: in ~/.docker/config.json
-($DOCKER_CONFIG), with its credential helpers, and in containers/auth.json ($REGISTRY_AUTH_FILE).
+Passwords for registries are those that `noah login`, `docker login` or `podman login` has kept: in
+~/.docker/config.json ($DOCKER_CONFIG), with its credential helpers, and in containers/auth.json ($REGISTRY_AUTH_FILE).
 
 Examples:
   noah pull debian
@@ -226,6 +228,49 @@ TAG: Final = """\
 Usage: noah tag IMAGE NAME[:TAG]
 
 Gives an image one more name.
+"""
+
+SAVE: Final = """\
+Usage: noah save [-o FILE] IMAGE...
+
+Writes images as an archive to stdout, or to FILE: one that docker, podman and skopeo read as well (docker-archive, and
+oci-archive). Each image is one layer.
+"""
+
+LOAD: Final = """\
+Usage: noah load [-i FILE]
+
+Takes all images of an archive of docker's, podman's or the OCI's kind, from stdin or from FILE, compressed or not.
+
+  -q, --quiet   accepted for the sake of habit
+"""
+
+PUSH: Final = """\
+Usage: noah push [OPTIONS] IMAGE [[SERVER/]NAME[:TAG]]
+
+Puts an image into a registry, under its own name or another. It goes there as one layer.
+
+  -q, --quiet          print the name alone
+  --tls-verify=false   also to a registry without TLS (one on this machine may be so in any case)
+"""
+
+LOGIN: Final = """\
+Usage: noah login [OPTIONS] [SERVER]
+
+Lets a registry check a user's name and password, and keeps them for `noah pull` and `noah push` where docker keeps
+them: in ~/.docker/config.json ($DOCKER_CONFIG), or in the credential store that this file names. Default: docker's
+registry.
+
+  -u, --username NAME
+  -p, --password PASSWORD   seen by other users of this machine while it runs; rather:
+  --password-stdin          read it from the input
+  --tls-verify=false        also a registry without TLS
+"""
+
+LOGOUT: Final = """\
+Usage: noah logout [SERVER]
+
+Forgets what `noah login` has kept.
 """
 
 HISTORY: Final = """\

@@ -125,10 +125,17 @@ def _source(store: Store, text: str, parsed: Parsed, progress: Progress) -> Sour
     return DockerArchive(tree, path, name) if kind == "docker-archive" else OciLayout(tree, path, name, kind)
 
 
+def machine(store: Store) -> str:
+    """The architecture of this machine."""
+    from noah.image.debian.bootstrap import ARCHES
+
+    return ARCHES.get(store.host.procs.uname().machine.decode(), "amd64")
+
+
 def _arch(store: Store, parsed: Parsed) -> str:
     from noah.image.debian.bootstrap import ARCHES
 
-    arch = printable(parsed.last("--arch")) or ARCHES.get(store.host.procs.uname().machine.decode(), "amd64")
+    arch = printable(parsed.last("--arch")) or machine(store)
     _one_of("--arch", arch, tuple(dict.fromkeys(ARCHES.values())))
     return arch
 

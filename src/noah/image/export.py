@@ -5,8 +5,9 @@ from __future__ import annotations
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from noah.abi.errno import LinuxError
 from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
-from noah.abi.stat import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
+from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, major, minor
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -19,7 +20,11 @@ _TYPES: Final = {
     S_IFDIR: tarfile.DIRTYPE,
     S_IFLNK: tarfile.SYMTYPE,
     S_IFIFO: tarfile.FIFOTYPE,
+    S_IFCHR: tarfile.CHRTYPE,
+    S_IFBLK: tarfile.BLKTYPE,
 }
+_XATTR: Final = "SCHILY.xattr."  # in pax headers, as GNU tar, libarchive and Go write them
+_HOSTS_OWN: Final = (b"security.selinux", b"security.ima", b"security.evm")
 
 
 class _Content:
@@ -65,6 +70,7 @@ class Exporter:
         member = _member(path, stat)
         if member is None:
             return
+        member.pax_headers = self._xattrs(dirfd, name)
         if not member.isdir() and stat.nlink > 1:
             first = self._links.setdefault((stat.dev, stat.ino), path)
             if first != path:
@@ -86,6 +92,23 @@ class Exporter:
         finally:
             files.close_quietly(fd)
 
+    def _xattrs(self, dirfd: int, name: bytes) -> dict[str, str]:
+        """Extended attributes that are the file's, and not the host's."""
+        files = self._files
+        found = {}
+        try:
+            for key in files.listxattrat(dirfd, name, AT_SYMLINK_NOFOLLOW):
+                if key not in _HOSTS_OWN:
+                    value = files.getxattrat(dirfd, name, key, AT_SYMLINK_NOFOLLOW)
+                    found[_XATTR + _text(key)] = _text(value)
+        except LinuxError:
+            pass  # this file system has none
+        return found
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
 
 def _member(path: str, stat: Stat) -> tarfile.TarInfo | None:
     """The head of a file; None for a kind that archives of images do not have."""
@@ -98,4 +121,5 @@ def _member(path: str, stat: Stat) -> tarfile.TarInfo | None:
     member.uid, member.gid = stat.uid, stat.gid
     member.mtime = stat.mtime // _NS
     member.size = stat.size if kind == tarfile.REGTYPE else 0
+    member.devmajor, member.devminor = major(stat.rdev), minor(stat.rdev)
     return member

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from noah import __version__
@@ -90,13 +90,20 @@ class Fetcher:
         self.login: Login | None = None
 
     def open(
-        self, url: str, headers: Mapping[str, str] | None = None, data: bytes | None = None, *, known: bool = False
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | BinaryIO | None = None,
+        *,
+        method: str | None = None,
+        known: bool = False,
     ) -> HTTPResponse:
         """Start a download, with several tries. NotFoundError for what is not there, RefusedError, ImageError.
 
-        data: to be posted. known: the login has been asked already.
+        data: to be posted; from a file, with its length in the headers. known: the login has been asked already.
         """
-        request = urllib.request.Request(url, data, {"User-Agent": f"noah/{__version__}", **(headers or {})})
+        given = {"User-Agent": f"noah/{__version__}", **(headers or {})}
+        request = urllib.request.Request(url, data, given, method=method)
         own = self.login.headers(url) if self.login is not None else {}
         for key, value in own.items():
             request.add_unredirected_header(key, value)
@@ -104,6 +111,8 @@ class Fetcher:
         for number in range(_TRIES):
             if number and self._stop.wait(_Pause.seconds * 2**number):
                 raise Stopped
+            if number and data is not None and not isinstance(data, bytes):
+                data.seek(0)
             try:
                 response: HTTPResponse = self._opener.open(request, timeout=_TIMEOUT_S)
                 return response
@@ -113,7 +122,7 @@ class Fetcher:
                 if error.code == 401 and self.login is not None and not known:
                     challenges = error.headers.get_all("WWW-Authenticate", [])
                     if self.login.challenged(url, challenges, own.get("Authorization", "")):
-                        return self.open(url, headers, data, known=True)
+                        return self.open(url, headers, data, method=method, known=True)
                 if error.code in (401, 403):
                     refused = RefusedError(f"{url}: {error.reason} (HTTP {error.code})")
                     refused.content = content

@@ -122,13 +122,7 @@ def _entry(entry: dict[str, Any], path: Path) -> Credentials | None:
 
 def _ask_helper(helper: str, server: str, ask: Ask) -> Credentials | None:
     """docker-credential-HELPER get; None if it knows nothing of the server. ImageError if there is no such program."""
-    if not _HELPER.fullmatch(helper):
-        raise ImageError(f"'{helper}' is no name for a credential helper")
-    status, said = ask([f"docker-credential-{helper}", "get"], server.encode())
-    if status == 127:
-        raise ImageError(
-            f"the credential helper docker-credential-{helper} cannot be run; docker's config.json asks for it"
-        )
+    status, said = run_helper(helper, "get", server.encode(), ask)
     if status:
         return None  # "credentials not found in native keychain"
     try:
@@ -137,6 +131,18 @@ def _ask_helper(helper: str, server: str, ask: Ask) -> Credentials | None:
     except (ValueError, KeyError, TypeError):
         raise ImageError(f"docker-credential-{helper} gives no credentials but something else") from None
     return Credentials("", "", secret) if user == _TOKEN_USER else Credentials(user, secret)
+
+
+def run_helper(helper: str, verb: str, question: bytes, ask: Ask) -> tuple[int, bytes]:
+    """docker-credential-HELPER VERB: its exit status and output. ImageError if there is no such program."""
+    if not _HELPER.fullmatch(helper):
+        raise ImageError(f"'{helper}' is no name for a credential helper")
+    status, said = ask([f"docker-credential-{helper}", verb], question)
+    if status == 127:
+        raise ImageError(
+            f"the credential helper docker-credential-{helper} cannot be run; docker's config.json asks for it"
+        )
+    return status, said
 
 
 class Login:

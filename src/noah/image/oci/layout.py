@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 16 << 20  # bytes of what is read into memory
 _CHUNK: Final = 1 << 20
-_IMAGE_NAME: Final = "io.containerd.image.name"
+IMAGE_NAME: Final = "io.containerd.image.name"
 _LINKS: Final = 8
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -144,6 +144,20 @@ def name_of(path: Path, tag: str) -> str:
     return f"{stem.lower()}:{tag or 'latest'}"
 
 
+def sources_of(path: Path, store: Store) -> list[OciLayout | DockerArchive]:
+    """Each image of an archive, whichever kind that is. ImageError."""
+    tree = ArchiveTree(path, store)
+    try:
+        data = _read(tree, "manifest.json")
+    except NotFoundError:
+        index = load(_read(tree, "index.json"), str(path))
+        entries = [each for each in items(index, "manifests") if isinstance(each, dict)]
+        tags = list(dict.fromkeys(_tag(each) for each in entries))
+        return [OciLayout(tree, path, tag, "oci-archive") for tag in tags]
+    listed = items(load(b'{"images":%s}' % data, str(path)), "images")
+    return [DockerArchive(tree, path, number=number) for number in range(len(listed))]
+
+
 class OciLayout:
     """A source: one image of a layout."""
 
@@ -174,7 +188,7 @@ class OciLayout:
         return resolve(self._get(chosen), chosen.media_type, arch, self._get, self._what)
 
     def _name_of(self, entry: dict[str, Any]) -> str:
-        whole = str(items_of(entry, "annotations").get(_IMAGE_NAME, "")) or _tag(entry)
+        whole = str(items_of(entry, "annotations").get(IMAGE_NAME, "")) or _tag(entry)
         if "/" in whole or ":" in whole:
             try:
                 return parse(whole).name
@@ -209,8 +223,9 @@ def _blob(wanted: Descriptor) -> str:
 class DockerArchive:
     """A source: one image of what `docker save` wrote."""
 
-    def __init__(self, tree: Tree, path: Path, name: str) -> None:
-        """name: "" if there is just one."""
+    def __init__(self, tree: Tree, path: Path, name: str = "", *, number: int = -1) -> None:
+        """name: which one, if there is more than one; or its number in the list."""
+        self._number = number
         self._tree = tree
         self._what = str(path)
         self._path = path
@@ -224,13 +239,17 @@ class DockerArchive:
         entries = items(load(b'{"images":%s}' % data, self._what), "images")
         images = [(each, _tags(each)) for each in entries if isinstance(each, dict)]
         known = sorted({tag for _, tags in images for tag in tags})
-        if self._wanted:
+        if self._number >= 0:
+            images = images[self._number : self._number + 1]
+        elif self._wanted:
             images = [(each, tags) for each, tags in images if self._wanted in tags]
         if len(images) != 1:
             problem = "there is no such image in it" if not images else "which image?"
             raise ImageError(f"{self._what}: {problem}{'; there are: ' if known else ''}{', '.join(known)}")
         image, tags = images[0]
-        self.names = [self._wanted] if self._wanted else tags or [name_of(self._path, "")]
+        self.names = [self._wanted] if self._wanted else tags
+        if self._number < 0:
+            self.names = self.names or [name_of(self._path, "")]
         config_data = _read(self._tree, str(image.get("Config", "")))
         config = load(config_data, self._what)
         self._files = [str(each) for each in items(image, "Layers")]

@@ -15,16 +15,20 @@ from noah.image.oci.reference import DIGEST
 
 _OCI: Final = "application/vnd.oci.image."
 _DOCKER: Final = "application/vnd.docker.distribution.manifest."
-INDEXES: Final = (f"{_OCI}index.v1+json", f"{_DOCKER}list.v2+json")
-MANIFESTS: Final = (f"{_OCI}manifest.v1+json", f"{_DOCKER}v2+json")
+INDEX: Final = f"{_OCI}index.v1+json"
+MANIFEST: Final = f"{_OCI}manifest.v1+json"
+CONFIG: Final = f"{_OCI}config.v1+json"
+LAYER: Final = f"{_OCI}layer.v1.tar"
+INDEXES: Final = (INDEX, f"{_DOCKER}list.v2+json")
+MANIFESTS: Final = (MANIFEST, f"{_DOCKER}v2+json")
 _OLD: Final = f"{_DOCKER}v1"
 _LAYERS: Final = (
-    f"{_OCI}layer.v1.tar",
+    LAYER,
     f"{_OCI}layer.nondistributable.v1.tar",
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.foreign.diff.tar",
 )
-_CONFIGS: Final = (f"{_OCI}config.v1+json", "application/vnd.docker.container.image.v1+json")
+_CONFIGS: Final = (CONFIG, "application/vnd.docker.container.image.v1+json")
 _DEEPEST: Final = 4  # indexes in indexes
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 

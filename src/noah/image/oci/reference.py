@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from noah.image.errors import ImageError
 
 HUB: Final = "docker.io"
-_HUB_SERVER: Final = "registry-1.docker.io"
+HUB_SERVER: Final = "registry-1.docker.io"
 _LATEST: Final = "latest"
 
 # The grammar of github.com/distribution/reference
@@ -30,7 +30,7 @@ class Reference(NamedTuple):
     @property
     def server(self) -> str:
         """Host and port to talk to."""
-        return _HUB_SERVER if self.registry == HUB else self.registry
+        return HUB_SERVER if self.registry == HUB else self.registry
 
     @property
     def name(self) -> str:
@@ -65,6 +65,14 @@ def parse(text: str) -> Reference:
     if not _REPOSITORY.fullmatch(path) or not _SERVER.fullmatch(registry) or (tag and not _TAG.fullmatch(tag)):
         raise ImageError(f"{text!r} is not a name for an image: [SERVER[:PORT]/]NAME[:TAG|@DIGEST], in small letters")
     return Reference(registry, path, tag or ("" if digest else _LATEST), digest)
+
+
+def registry_of(text: str) -> str:
+    """A registry's name as users write it, a URL for one. ImageError."""
+    name = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    if not name or not _SERVER.fullmatch(name):
+        raise ImageError(f"{text!r} is not a registry: SERVER[:PORT]")
+    return HUB if name in ("index.docker.io", HUB_SERVER) else name
 
 
 def is_loopback(server: str) -> bool:
