@@ -88,9 +88,14 @@ class Cards:
         """Choose the calling process' card. After a fork it begins as a copy of the parent's."""
         words, pid = self._words, process.pid
         before = self._find(parent) if parent else None
-        places = [(pid + step) % _CARDS * _WORDS for step in range(_STEPS)]
-        free = (at for at in places if words[at + _PID] in (0, pid) or not self._is_member(words[at + _PID]))
-        own = self._own = next(free, places[0])
+        own = pid % _CARDS * _WORDS
+        for step in range(_STEPS):
+            at = (pid + step) % _CARDS * _WORDS
+            holder = words[at + _PID]
+            if holder in (0, pid) or not self._is_member(holder):
+                own = at
+                break
+        self._own = own
         if before is not None:
             words[own : own + _WORDS] = words[before : before + _WORDS]
         words[own + _PID], words[own + _PARENT], words[own + _THREADS] = pid, parent, 1

@@ -134,10 +134,13 @@ class LinuxProcs(PosixProcs):
 
     def resident(self) -> int:
         try:
-            with open("/proc/self/statm", "rb", buffering=0) as file:
-                return int(file.read().split()[1]) * _PAGE_SIZE
+            fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return 0
+        try:
+            return int(os.read(fd, 256).split()[1]) * _PAGE_SIZE
+        finally:
+            os.close(fd)
 
     def sysinfo(self) -> Sysinfo:
         buffer = ctypes.create_string_buffer(_SYSINFO.size)
