@@ -655,6 +655,49 @@ def test_fork_of_a_forked_child(guest: Guest) -> None:
     assert in_child_after_fork(guest, child) == (3, 3)
 
 
+def test_fork_with_an_empty_machine(guest: Guest) -> None:
+    s = guest.snippets
+    guest.place(s.count_up)
+    guest.set(counter=0)
+    guest.run_to_syscall()
+    guest.vcpu.set_tls(0x7777_0000)
+    pid = guest.machine.fork_empty(guest.vcpu, os.fork)
+    if not pid:
+        status = 1
+        try:
+            guest.vcpu.clear()
+            assert (guest.get("counter"), guest.vcpu.get_tls()) == (0, 0)
+            guest.set(pc=CODE)
+            assert guest.vcpu.run() == EXIT_FAULT
+            assert guest.vcpu.fault_address == CODE
+            guest.set_up()
+            guest.place(s.count_up)
+            guest.run_to_syscall()
+            status = guest.get("counter") - 1
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0) == (pid, 0)
+    guest.run_to_syscall()
+    assert (guest.get("counter"), guest.vcpu.get_tls()) == (2, 0x7777_0000)
+
+
+def test_fork_that_fails_changes_nothing(guest: Guest) -> None:
+    def fail() -> int:
+        raise ChildProcessError
+
+    guest.place(guest.snippets.count_up)
+    guest.set(counter=0)
+    with pytest.raises(ChildProcessError):
+        guest.machine.fork_empty(guest.vcpu, fail)
+    guest.run_to_syscall()
+
+    def child() -> int:
+        guest.run_to_syscall()
+        return guest.get("counter")
+
+    assert in_child_after_fork(guest, child) == 2
+
+
 def test_write_log(guest: Guest) -> None:
     s = guest.snippets
     offset = guest.page(SPARE, READ | WRITE, pages=8)

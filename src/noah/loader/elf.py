@@ -53,7 +53,7 @@ class Segment:
 
 
 class Elf:
-    """The headers of a program, or of its interpreter.
+    """The headers of a program, or of its interpreter. `head`: the first page of the file, or what there is of it.
 
     Raises LinuxError for what cannot be run: ENOEXEC; of an interpreter ELIBBAD, or EIO when it is too short.
     """
@@ -71,9 +71,10 @@ class Elf:
         "segments",
     )
 
-    def __init__(self, caller: Caller, file: OpenFile, machine: int, *, is_interpreter: bool = False) -> None:
+    def __init__(
+        self, caller: Caller, file: OpenFile, machine: int, head: bytes, *, is_interpreter: bool = False
+    ) -> None:
         bad = ELIBBAD if is_interpreter else ENOEXEC
-        head = read_at(caller, file, 0, Ehdr.struct.size)
         if len(head) < Ehdr.struct.size:
             raise LinuxError(EIO if is_interpreter else ENOEXEC, "too short for an ELF file")
         ehdr = Ehdr.unpack_from(head, 0)
@@ -94,7 +95,7 @@ class Elf:
         self.segments: list[Segment] = []
         self.alignment = 4096
         size = Phdr.struct.size
-        table = read_at(caller, file, ehdr.phoff, size * ehdr.phnum)
+        table = _part(caller, file, head, ehdr.phoff, size * ehdr.phnum)
         if len(table) < size * ehdr.phnum:
             raise LinuxError(bad, "truncated")
         for index in range(ehdr.phnum):
@@ -102,7 +103,7 @@ class Elf:
             if phdr.type == PT_LOAD:
                 self._add_segment(phdr, ehdr.phoff)
             elif phdr.type == PT_INTERP and not self.interpreter and not is_interpreter:
-                self.interpreter = _interpreter_name(caller, file, phdr)
+                self.interpreter = _interpreter_name(caller, file, head, phdr)
             elif phdr.type == PT_GNU_STACK:
                 self.exec_stack = bool(phdr.flags & PF_X)
         self.low = min((segment.address & -4096 for segment in self.segments), default=0)
@@ -116,10 +117,15 @@ class Elf:
             self.phdr_address = phdr.vaddr + phoff - phdr.offset
 
 
-def _interpreter_name(caller: Caller, file: OpenFile, phdr: Phdr) -> bytes:
+def _part(caller: Caller, file: OpenFile, head: bytes, offset: int, size: int) -> bytes:
+    """read_at() of a file whose beginning has been read."""
+    return head[offset : offset + size] if offset + size <= len(head) else read_at(caller, file, offset, size)
+
+
+def _interpreter_name(caller: Caller, file: OpenFile, head: bytes, phdr: Phdr) -> bytes:
     if not 2 <= phdr.filesz <= PATH_MAX:
         raise LinuxError(ENOEXEC, "bad interpreter name")
-    name = read_at(caller, file, phdr.offset, phdr.filesz)
+    name = _part(caller, file, head, phdr.offset, phdr.filesz)
     if len(name) < phdr.filesz:
         raise LinuxError(EIO, "truncated")
     if name[-1]:

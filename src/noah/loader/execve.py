@@ -71,22 +71,23 @@ class Program:
         rewrites = 0
         name = self.name
         while True:
-            head = read_at(task, self.file, 0, BINPRM_BUF_SIZE)
+            head = read_at(task, self.file, 0, PAGE)
             if not head.startswith(b"#!"):
                 break
             rewrites += 1
             if rewrites > _MAX_REWRITES:
                 raise LinuxError(ELOOP)
-            interpreter, argument = parse_script(head)
+            interpreter, argument = parse_script(head[:BINPRM_BUF_SIZE])
             if vanishes:
                 raise LinuxError(ENOENT)
             self.argv = [interpreter, *argument, name, *self.argv[1:]]
             name = interpreter
             self.file = self._open(task, interpreter)
-        self.elf = Elf(task, self.file, machine)
+        self.elf = Elf(task, self.file, machine, head)
         if self.elf.interpreter:
             self.interpreter = self._open(task, self.elf.interpreter)
-            self.interpreter_elf = Elf(task, self.interpreter, machine, is_interpreter=True)
+            head = read_at(task, self.interpreter, 0, PAGE)
+            self.interpreter_elf = Elf(task, self.interpreter, machine, head, is_interpreter=True)
 
     def _open(self, task: Task, path: bytes) -> OpenFile:
         """An interpreter: of a script, or an ELF file's dynamic loader."""
@@ -270,12 +271,8 @@ def _replace(task: Task, program: Program, *, machine_is_empty: bool) -> None:
     task.host.procs.set_name(process.comm)
     process.show()
     vcpu = task.vcpu
+    vcpu.clear()
     regs = vcpu.regs
-    for index in range(len(regs)):
-        regs[index] = 0
-    vcpu.set_tls(0)
-    vcpu.set_gs(0)
-    vcpu.set_fp(b"")
     regs[process.arch.sp] = image.pointer
     regs[process.arch.pc] = entry
     process.arch.start(regs)

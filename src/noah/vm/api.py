@@ -87,6 +87,9 @@ class Vcpu(Protocol):
     def set_fp(self, state: bytes) -> None:
         """Load what get_fp() gave. An empty state resets to the start-of-program values."""
 
+    def clear(self) -> None:
+        """Registers, thread pointer and floating-point state as a program begins with them: all 0, flags too."""
+
     def adopt(self) -> None:
         """The calling thread is the one that will run this vCPU (the one that made it need not say so)."""
 
@@ -182,7 +185,7 @@ class Machine(Protocol):
     def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:
         """Fork the host process by `fork`, which answers 0 in the child: there the machine is as after reset().
 
-        What vcpu holds in the child is undefined. No before_fork(), no after_fork().
+        What vcpu holds in the child is undefined until clear(). No before_fork(), no after_fork().
         """
 
     def close(self) -> None: ...

@@ -188,6 +188,13 @@ class FakeVcpu:
     def set_fp(self, state: bytes) -> None:
         self._fp = state
 
+    def clear(self) -> None:
+        for index in range(len(self.regs)):
+            self.regs[index] = 0
+        self.set_tls(0)
+        self.set_gs(0)
+        self.set_fp(b"")
+
     def answer_beside(self, answer: Answer) -> None:
         """run() returns as soon."""
 

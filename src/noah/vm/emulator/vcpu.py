@@ -159,6 +159,13 @@ class EmulatorVcpu(ABC):
     @abstractmethod
     def set_fp(self, state: bytes) -> None: ...
 
+    def clear(self) -> None:
+        for index in range(len(self.regs)):
+            self.regs[index] = 0
+        self.set_tls(0)
+        self.set_gs(0)
+        self.set_fp(b"")
+
     # -- running
 
     def run(self) -> int:

@@ -99,6 +99,8 @@ _SYSTEM_END: Final = TRAP_ADDRESS + PAGE
 
 _XSAVE_INITIAL: Final = struct.pack("<H22xII", 0x37F, 0x1F80, 0xFFFF).ljust(512, b"\0") + struct.pack("<Q", 3)
 
+_NO_REGS: Final = array("Q", [_FLAGS_FIXED if index == RFLAGS else 0 for index in range(COUNT)])
+
 KICK_SIGNAL: Final = 63  # SIGRTMAX - 1
 """Ends KVM_RUN of another thread (Vcpu.kick); it arrives with si_code SI_TKILL from this process itself."""
 
@@ -151,23 +153,14 @@ class KvmVcpu:
 
     def __init__(self, machine: KvmMachine) -> None:
         self._machine = machine
+        self._parked: int = machine.user_state
         self._answer: Answer | None = None
         self._exitless: exitless.Exitless | None = None
         self.fault_address = self.fault_access = self.vector = self.error_code = 0
         self.fault_present = False
-        self._begin()
+        self._create()
+        self.clear()
         machine.vcpus.append(self)
-
-    def _begin(self) -> None:
-        """Take a KVM vCPU that is as at the start of a program."""
-        used = self._create()
-        self._parked = self._machine.user_state
-        self._set_sregs(bytearray(initial_sregs(self._number, self._machine.root)))
-        if used:
-            self.set_fp(b"")
-            for index in range(COUNT):
-                self.regs[index] = 0
-        self.regs[RFLAGS] = _FLAGS_FIXED
 
     def _create(self) -> bool:
         """Take a KVM vCPU of this process for this thread. Whether it was used before."""
@@ -469,6 +462,12 @@ class KvmVcpu:
         area[512] &= self._machine.device.xfeatures
         ioctl(self._fd, _SET_XSAVE, area)
 
+    def clear(self) -> None:
+        self._parked = self._machine.user_state
+        self._set_sregs(bytearray(initial_sregs(self._number, self._machine.root)))
+        self.set_fp(b"")
+        self._run_words[_REGS // 8 : _REGS // 8 + COUNT] = _NO_REGS
+
     def before_fork(self) -> None:
         """Fetch what only the owner of the vCPU can: a forked child cannot use its parent's KVM descriptors."""
         xsave = bytearray(4096)
@@ -486,7 +485,7 @@ class KvmVcpu:
     def start_anew(self) -> None:
         """In a forked child that shall have nothing of its parent's registers."""
         self._let_go()
-        self._begin()
+        self._create()
         self._forget_server()
 
     def _forget_server(self) -> None:
