@@ -30,7 +30,6 @@ from tests.running import (
     need_engine,
     noah_command,
     reap,
-    run,
     working_directory,
 )
 
@@ -81,10 +80,22 @@ def as_user(name: str, *argv: str) -> list[str]:
 
 
 def client(target: Target, work: Path, *argv: str, timeout: float = 240, stdin: bytes = b"") -> str:
-    """Runs a command to its end, which must be a good one; what it wrote to both outputs."""
-    result = run(target.command(work, argv), cwd=work, env=environment(HOME=str(work)), stdin=stdin, timeout=timeout)
-    text = (result.stdout + result.stderr).decode(errors="backslashreplace")
-    assert result.status == 0, f"{target}: {' '.join(argv)}: status {result.status}: {text[-2000:]}"
+    """Runs a command to its end, which must be a good one; what it wrote to both outputs.
+
+    Unlike tests.running.run() it lets be what is started meanwhile: the server has children of its own.
+    """
+    done = subprocess.run(
+        target.command(work, argv),
+        cwd=work,
+        env=environment(HOME=str(work)),
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        start_new_session=True,
+    )
+    text = done.stdout.decode(errors="backslashreplace")
+    assert done.returncode == 0, f"{target}: {' '.join(argv)}: status {done.returncode}: {text[-2000:]}"
     return text
 
 
@@ -114,13 +125,16 @@ class Server:
             total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
         return total
 
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def interrupt(self) -> None:
         """What Ctrl-C sends, to every process of the session."""
         os.killpg(self._process.pid, signal.SIGINT)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Asks it to end; its exit status."""
-        self._process.send_signal(number)
+        self.send(number)
         return self.wait()
 
     def wait(self) -> int:
@@ -128,7 +142,7 @@ class Server:
 
     def kill_all(self) -> None:
         """SIGKILL for all of its host processes, as when the machine runs out of memory."""
-        for pid in reversed(self.processes()):
+        for pid in self.processes():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -184,6 +198,14 @@ def shared_objects() -> set[str]:
     for kind in ("shm", "sem", "msg"):
         found |= {f"{kind} {line.split()[1]}" for line in Path("/proc/sysvipc", kind).read_text().splitlines()[1:]}
     return found
+
+
+def nothing_is_left(before: set[str]) -> bool:
+    """Whether there are no more shared objects than before, once those of other programs that start have passed."""
+    deadline = time.monotonic() + 5
+    while not shared_objects() <= before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return shared_objects() <= before
 
 
 def is_free(port: int) -> bool:
