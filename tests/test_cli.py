@@ -387,7 +387,17 @@ print(socket.if_nameindex()[0])
 """
 
 
-def test_user_who_may_not_read_noah_itself(cwd: Path) -> None:
+def test_what_is_kept_is_no_file_of_the_program(cwd: Path) -> None:
+    program = "import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(9999) + 1)"
+    script = f"ulimit -f 0; /usr/bin/python3 -c '{program}'"
+    options = ["report", "--engine", ENGINE, "--root", "/", "--", "bash", "-c", script]
+    result = noah(cwd, *options, HOME=str(cwd))
+    assert result.status == 0
+    assert b"prctl: option 9999" in result.stderr
+
+
+@pytest.mark.parametrize("host", ["linux", "posix"])
+def test_user_who_may_not_read_noah_itself(cwd: Path, host: str) -> None:
     if os.getuid():
         pytest.skip("becoming another user takes root")
     closed = cwd / "closed"
@@ -396,7 +406,7 @@ def test_user_who_may_not_read_noah_itself(cwd: Path) -> None:
     main = (
         f"import sys; sys.path.insert(0, {str(closed)!r}); sys.argv[0] = 'noah'; from noah.cli.main import main; main()"
     )
-    options = ["run", "--engine", ENGINE, "--root", "/", "--", "/usr/bin/python3", "-c", LATE]
+    options = ["run", "--engine", ENGINE, "--host", host, "--root", "/", "--", "/usr/bin/python3", "-c", LATE]
     result = run([sys.executable, "-c", main, *options], cwd=cwd)
     assert (result.status, result.stdout, result.stderr) == (0, b"(1, 'lo')\n", b"")
 

@@ -12,6 +12,7 @@ from noah.trace.errors import TEXTS
 from noah.util.text import printable
 
 if TYPE_CHECKING:
+    from noah.host.api import Host
     from noah.kernel.task import Process
 
 _STDERR: Final = 2
@@ -57,16 +58,21 @@ class Output:
         """The size of files that the guest may write is the host's to limit; the trace is none of the guest's files."""
         if self._limits.get(RLIMIT_FSIZE, _NO_LIMIT)[0] == RLIM_INFINITY:
             return self._host.files.write(self._fd, data)
-        procs = self._host.procs
-        soft, hard = procs.getrlimit(RLIMIT_FSIZE)
-        procs.setrlimit(RLIMIT_FSIZE, (hard, hard))
-        try:
-            return self._host.files.write(self._fd, data)
-        finally:
-            procs.setrlimit(RLIMIT_FSIZE, (soft, hard))
+        return write_unlimited(self._host, self._fd, data)
 
     def close(self) -> None:
         self._host.files.close_quietly(self._fd)
+
+
+def write_unlimited(host: Host, fd: int, data: bytes) -> int:
+    """Write to a file that is none of the guest's, whatever size it may give to its own (RLIMIT_FSIZE)."""
+    procs = host.procs
+    soft, hard = procs.getrlimit(RLIMIT_FSIZE)
+    procs.setrlimit(RLIMIT_FSIZE, (hard, hard))
+    try:
+        return host.files.write(fd, data)
+    finally:
+        procs.setrlimit(RLIMIT_FSIZE, (soft, hard))
 
 
 def _reason(error: LinuxError) -> str:

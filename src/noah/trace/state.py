@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_RDONLY, O_WRONLY
+from noah.trace.output import write_unlimited
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -38,7 +39,7 @@ def append(host: Host, name: bytes, text: str) -> bool:
         return False
     try:
         if host.files.fstat(fd).size < _ENOUGH:
-            host.files.write(fd, text.encode("utf-8", "backslashreplace"))
+            write_unlimited(host, fd, text.encode("utf-8", "backslashreplace"))
         return True
     except LinuxError:
         return False  # a full disk

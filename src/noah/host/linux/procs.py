@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import importlib
 import os
 import struct
 import sys
@@ -17,6 +16,7 @@ from noah.abi import capability, numbers, prctl, sched
 from noah.abi import signal as linux
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.host.errnos import TO_LINUX, from_host
+from noah.host.late import can_import, import_all
 from noah.host.linux.kernel import NUMBERS, syscall
 from noah.host.linux.signals import reset_action, sigprocmask
 from noah.host.posix.procs import PosixProcs, rusage
@@ -29,17 +29,6 @@ _clone: Final = ctypes.PyDLL(None, use_errno=True).syscall
 _clone.argtypes = [ctypes.c_long] * 6
 _clone.restype = ctypes.c_long
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
-IMPORTED_LATE: Final = (
-    "hashlib",
-    "ipaddress",
-    "logging",
-    "noah.host.posix.interfaces",
-    "socket",
-    "tempfile",
-    "threading",
-    "traceback",
-)
-"""What is imported when it is first needed. A guest's user may be one whom the host does not let read the modules."""
 _RLIMIT: Final = struct.Struct("=QQ")
 _SYSINFO: Final = struct.Struct("=q9QH6xQQI4x")
 _CAPABILITIES: Final = struct.Struct("=6I")  # effective, permitted, inheritable of 32 each, twice
@@ -172,10 +161,9 @@ class LinuxProcs(PosixProcs):
         if os.geteuid():
             return
         self._set_identity(uid, gid, groups, capabilities)
-        if uid and not _can_import():
+        if uid and not can_import():
             self._set_identity(0, 0, (), -1)
-            for name in IMPORTED_LATE:
-                importlib.import_module(name)
+            import_all()
             self._set_identity(uid, gid, groups, capabilities)
 
     def _set_identity(self, uid: int, gid: int, groups: Sequence[int], capabilities: int) -> None:
@@ -224,18 +212,6 @@ class LinuxProcs(PosixProcs):
         old = sigprocmask(linux.SIG_UNBLOCK, 1 << sig - 1)
         os.kill(os.getpid(), sig)  # returns when this process has been continued
         sigprocmask(linux.SIG_SETMASK, old)
-
-
-def _can_import() -> bool:
-    """Whether this user can read what Noah may yet import."""
-    if all(name in sys.modules for name in IMPORTED_LATE):
-        return True
-    try:
-        for file in (__file__, os.__file__):
-            os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 def _capabilities() -> int:

@@ -16,6 +16,7 @@ from noah.abi import signal as linux_signal_numbers
 from noah.abi import wait
 from noah.abi.errno import EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.host.errnos import from_host
+from noah.host.late import can_import, import_all
 from noah.host.posix.libc import LIBC, SIG_DFL
 from noah.host.signums import TO_HOST, host_signal, linux_signal, linux_status
 from noah.host.tables import Flags, Numbers, named
@@ -255,6 +256,10 @@ class PosixProcs:
             os.setgroups(wanted[2])
             os.setegid(gid)
             os.seteuid(uid)
+            if not can_import():
+                os.seteuid(0)
+                import_all()
+                os.seteuid(uid)
         except OSError as error:  # in a container that does not allow it
             os.seteuid(before)
             raise from_host(error) from None
