@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from tests.servers.serving import (
-    LOCAL,
     NATIVE,
     TARGETS,
     Target,

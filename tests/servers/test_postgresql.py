@@ -92,7 +92,9 @@ def crash(cluster: Cluster, server: Server) -> None:
     busy = subprocess.Popen(
         NATIVE.command(
             cluster.work,
-            cluster.argv("pgbench", "-h", "127.0.0.1", "-p", str(cluster.port), "-c", "8", "-n", "-T", "30", "postgres"),
+            cluster.argv(
+                "pgbench", "-h", "127.0.0.1", "-p", str(cluster.port), "-c", "8", "-n", "-T", "30", "postgres"
+            ),
         ),
         env=environment(),
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""redis-server: every command of redis-benchmark, pipelines, many clients with checked replies, saving, being killed."""
+"""redis-server: all of redis-benchmark, pipelines, many clients with checked replies, saving, being killed."""
 
 from __future__ import annotations
 
