@@ -42,6 +42,16 @@ CASE(keys) {
     CHECK("negative", send_text(-1, 1, "x", 0));
 }
 
+CASE(negative_key) {
+    key_t key = (key_t)0x8d736701 ^ getpid();
+    struct msqid_ds status;
+    int queue = NEED(msgget(key, IPC_CREAT | IPC_EXCL | 0600));
+    BOOL("the same", msgget(key, 0) == queue);
+    CHECK("IPC_STAT", msgctl(queue, IPC_STAT, &status));
+    BOOL("its key", status.msg_perm.__key == key);
+    remove_queue(queue);
+}
+
 CASE(status) {
     struct msqid_ds status;
     time_t before = time(NULL);

@@ -8,9 +8,9 @@ from noah.abi.layout import Layout, char48, i16, i32, i64, pad2, pad4, pad8, u16
 
 
 class IpcPerm(Layout, size=48):
-    """struct ipc64_perm"""
+    """struct ipc64_perm; key_t is signed in C, where it is shown as hexadecimal all the same"""
 
-    key: i32
+    key: u32
     uid: u32
     gid: u32
     cuid: u32
