@@ -35,6 +35,7 @@ from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.net.network import Network
 from noah.syscalls import HANDLER_MODULES, beside
+from noah.syscalls.futex import word_calls
 from noah.syscalls.process import borrowing
 from noah.syscalls.registry import Missing, Stub, build_table
 from noah.syscalls.system import RELEASE, VERSION, apply_limit
@@ -135,6 +136,7 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
         table = options.tracer.attach(process, table)
     else:
         process.borrowing = borrowing(process.arch.name, table)
+        process.futexes = Futexes(process.machine.answer_words(word_calls(process.arch.name)))
     if options.user:
         task.apply_identity()
     try:

@@ -30,6 +30,9 @@ static void errors(unsigned *word, int flag) {
     CHECK("wait, no bits", futex(word, FUTEX_WAIT_BITSET | flag, 0, NULL, NULL, 0));
     CHECK("wait until long ago", futex(word, FUTEX_WAIT_BITSET | flag, 0, &none, NULL, 1));
     CHECK("wake nobody", futex(word, FUTEX_WAKE | flag, 1, NULL, NULL, 0));
+    CHECK("wake, bad address", futex(BAD_POINTER, FUTEX_WAKE | flag, 1, NULL, NULL, 0));
+    CHECK("wake, kernel address", futex(KERNEL_POINTER, FUTEX_WAKE | flag, 1, NULL, NULL, 0));
+    CHECK("wait, kernel address", futex(KERNEL_POINTER, FUTEX_WAIT | flag, 0, NULL, NULL, 0));
     CHECK("wake, no bits", futex(word, FUTEX_WAKE_BITSET | flag, 1, NULL, NULL, 0));
     CHECK("wake, odd address", futex((char *)word + 2, FUTEX_WAKE | flag, 1, NULL, NULL, 0));
     CHECK("requeue nobody", futex(word, FUTEX_REQUEUE | flag, 1, (void *)1, word + 1, 0));

@@ -16,7 +16,6 @@ from noah.abi.errno import LinuxError
 from noah.abi.sched import CLONE_PARENT, CLONE_VFORK, CLONE_VM, SCHED_OTHER, SCHED_RESET_ON_FORK
 from noah.abi.signal import SIGCHLD
 from noah.host.api import Files
-from noah.kernel.futex import Futexes
 from noah.kernel.task import Task
 from noah.vm.arena import PAGE
 
@@ -97,7 +96,7 @@ def _begin(task: Task) -> None:
     task.pdeathsig = 0
     process.tasks[:] = [task]
     process.threads = None
-    process.futexes = Futexes()
+    process.futexes = process.futexes.renew()
     task.leader = True
     task.run_guest = task.vcpu.run
     if process.ipc is not None:

@@ -11,6 +11,7 @@ Linux allows a wait to end for no reason, and whoever waits checks the word.
 from __future__ import annotations
 
 import struct
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EAGAIN, EINTR, EINVAL, ERESTARTNOINTR, ERESTARTSYS, ESRCH, ETIMEDOUT, LinuxError
@@ -37,6 +38,7 @@ _FIRST_LOOK: Final = 50_000  # ns
 _LAST_LOOK: Final = 5_000_000
 _FIRST_SLICE: Final = 1_000_000
 _LAST_SLICE: Final = 20_000_000  # so long may a signal have to wait
+_FENCE: Final = allocate_lock()
 _WAITV: Final = struct.Struct("<QQII")
 
 
@@ -74,10 +76,25 @@ class Futexes:
     `private` is FUTEX_PRIVATE_FLAG or 0: with it, a word in shared memory is for the threads of this process alone.
     """
 
-    __slots__ = ("_queues",)
+    __slots__ = ("_counts", "_queues", "_table")
 
-    def __init__(self) -> None:
+    def __init__(self, table: memoryview | None = None) -> None:
+        """table: see Machine.answer_words()."""
         self._queues: dict[int, list[Waiter]] = {}
+        self._table = table
+        self._counts = [0] * 256
+        if table is not None:
+            table[:] = bytes(256)
+
+    def renew(self) -> Futexes:
+        """Those of a forked child: nobody waits."""
+        return Futexes(self._table)
+
+    def _enqueue(self, waiter: Waiter) -> None:
+        self._queues.setdefault(waiter.address, []).append(waiter)
+        self._counts[waiter.address & 0xFF] += 1
+        if self._table is not None:
+            self._table[waiter.address & 0xFF] = 1
 
     def wait(
         self,
@@ -94,32 +111,38 @@ class Futexes:
         if shared and task.host.caps.futex:
             self._wait_on_host(task, address, value, bitset, deadline_ns)
             return
-        if task.mem.read_u32(address) != value:
-            raise LinuxError(EAGAIN)
         waiter = Waiter(task, address, bitset, lock)
-        self._wait_here(task, [waiter], [(address, value)] if shared else [], deadline_ns)
+        self._wait_here(task, [waiter], [value], [(address, value)] if shared else [], deadline_ns)
 
     def wait_any(self, task: Task, words: Sequence[tuple[int, int, int]], deadline_ns: int | None) -> int:
         """futex_waitv(2): wait for one of several (address, value, private); answers which one was woken."""
         shared = []
         for address, value, private in words:
-            if task.mem.read_u32(address) != value:
-                raise LinuxError(EAGAIN)
             if _is_shared(task, address, private):
                 shared.append((address, value))
         waiters = [Waiter(task, address, FUTEX_BITSET_MATCH_ANY) for address, _, _ in words]
-        self._wait_here(task, waiters, shared, deadline_ns)
+        self._wait_here(task, waiters, [value for _, value, _ in words], shared, deadline_ns)
         return next((index for index, waiter in enumerate(waiters) if waiter.woken), 0)
 
     def _wait_here(
-        self, task: Task, waiters: list[Waiter], watched: Sequence[tuple[int, int]], deadline_ns: int | None
+        self,
+        task: Task,
+        waiters: list[Waiter],
+        values: list[int],
+        watched: Sequence[tuple[int, int]],
+        deadline_ns: int | None,
     ) -> None:
-        """Wait until a waiter is woken, or a watched word has another value."""
+        """Wait until a waiter is woken, or a watched word has another value. EAGAIN if one has not its value now."""
         for waiter in waiters:
-            self._queues.setdefault(waiter.address, []).append(waiter)
+            self._enqueue(waiter)
+        with _FENCE:  # who changes the word from now on sees that somebody waits: taking a lock is a full barrier
+            pass
         look = _FIRST_LOOK if watched else 0
         clock = task.host.clock.clock_gettime
         try:
+            for waiter, value in zip(waiters, values, strict=True):
+                if task.mem.read_u32(waiter.address) != value:
+                    raise LinuxError(EAGAIN)
             while not any(waiter.woken for waiter in waiters):
                 limit = deadline_ns
                 if look:
@@ -159,6 +182,10 @@ class Futexes:
             queue.remove(waiter)
             if not queue:
                 del self._queues[waiter.address]
+            low = waiter.address & 0xFF
+            self._counts[low] -= 1
+            if self._table is not None and not self._counts[low]:
+                self._table[low] = 0
 
     def wake(self, task: Task, address: int, count: int, bitset: int, private: int) -> int:
         """Wake waiters whose bitset meets this one, one at least; answers how many. EFAULT."""
@@ -198,7 +225,7 @@ class Futexes:
                 raise LinuxError(EINVAL)
             self._forget(waiter)
             waiter.address = target
-            self._queues.setdefault(target, []).append(waiter)
+            self._enqueue(waiter)
             done += 1
         return done
 

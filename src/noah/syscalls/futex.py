@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from noah.abi.errno import EAGAIN, EINVAL, ENOSYS, LinuxError
+from noah.abi.errno import EAGAIN, EFAULT, EINVAL, ENOSYS, LinuxError
 from noah.abi.futex import (
     FUTEX_BITSET_MATCH_ANY,
     FUTEX_CLOCK_REALTIME,
@@ -30,12 +30,26 @@ from noah.abi.kinds import Addr, ClockId, FutexOp, TimespecPtr, UInt
 from noah.abi.time import CLOCK_MONOTONIC, CLOCK_REALTIME
 from noah.kernel.futex import host_address, lock_pi, read_waitv
 from noah.kernel.task import Task
-from noah.syscalls.registry import syscall
+from noah.syscalls.registry import NUMBERS, syscall
+from noah.vm.api import WordCalls
 
 _U32: Final = 0xFFFFFFFF
 
 
+_INSIDE: Final = (FUTEX_WAKE, FUTEX_WAIT, FUTEX_WAIT_BITSET)
 _ON_EITHER_CLOCK: Final = (FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2)
+
+
+def word_calls(arch: str) -> WordCalls:
+    """Which of these calls an engine may answer itself (Machine.answer_words)."""
+    bits = FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG
+    return WordCalls(
+        NUMBERS[arch]["futex"],
+        FUTEX_WAKE | FUTEX_PRIVATE_FLAG,
+        (FUTEX_WAIT | FUTEX_PRIVATE_FLAG,),
+        (bits, bits | FUTEX_CLOCK_REALTIME),
+        EAGAIN,
+    )
 
 
 @syscall(partial="no PI futexes on the host posix")
@@ -48,6 +62,8 @@ def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr,
         raise LinuxError(ENOSYS)
     if uaddr & 3:
         raise LinuxError(EINVAL)
+    if private and command in _INSIDE:
+        task.vcpu.met_word_call()
     if command in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
         bitset = val3 if command == FUTEX_WAIT_BITSET else FUTEX_BITSET_MATCH_ANY
         deadline = _deadline(task, timeout, absolute=command == FUTEX_WAIT_BITSET, op=op)
@@ -59,7 +75,10 @@ def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr,
         bitset = val3 if command == FUTEX_WAKE_BITSET else FUTEX_BITSET_MATCH_ANY
         if not bitset:
             raise LinuxError(EINVAL)
-        task.mem.slices(uaddr, 4, write=False)
+        if not private:
+            task.mem.slices(uaddr, 4, write=False)
+        elif uaddr >= task.process.machine.user_limit:  # Linux looks no further than at the address (get_futex_key())
+            raise LinuxError(EFAULT)
         return futexes.wake(task, uaddr, _signed(val), bitset, private)
     if command in (FUTEX_REQUEUE, FUTEX_CMP_REQUEUE):
         count = _signed(timeout & _U32)  # val2 takes the timeout's place

@@ -13,7 +13,7 @@ tables and traps; it knows no Linux number, no system call's name and no signal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from noah.vm.arena import Arena
 from noah.vm.hostclock import HostClock
@@ -99,7 +99,24 @@ class Vcpu(Protocol):
     def host_thread_changed(self) -> None:
         """What the host keeps for the calling thread alone, such as its user ids, is not what it was."""
 
+    def met_word_call(self) -> None:
+        """A call has come that the guest might have answered (Machine.answer_words): see to the next ones."""
+
     def close(self) -> None: ...
+
+
+class WordCalls(NamedTuple):
+    """System calls about words of 32 bits in memory: `number(address, operation, value, time limit, -, mask)`.
+
+    A wake gives 0 while nobody waits for the word, a wait the error `changed` if the word has another value, or 0 for
+    no reason at all; waits_for_bits have a mask that is not 0.
+    """
+
+    number: int
+    wake: int
+    waits: tuple[int, ...]
+    waits_for_bits: tuple[int, ...]
+    changed: int
 
 
 class Machine(Protocol):
@@ -157,6 +174,14 @@ class Machine(Protocol):
         """A fault in a mapping so large that it is entered in pieces: enter the one around the address.
 
         False: the address lies in no such mapping, or its piece is there.
+        """
+
+    def answer_words(self, calls: WordCalls) -> memoryview | None:
+        """Answer some of these calls within the guest from now on, where that is worth it. None: not here.
+
+        The result is the kernel's to keep: a byte for each address modulo 256, not 0 while somebody may wait there. Who
+        is about to wait sets it, and lets that be seen by all, before the look at the word. The rest is without the
+        kernel's knowledge.
         """
 
     def new_vcpu(self) -> Vcpu: ...

@@ -26,6 +26,7 @@ from noah.vm.api import (
     Answer,
     EngineError,
     Registers,
+    WordCalls,
 )
 from noah.vm.arch import aarch64, x86_64
 from noah.vm.arena import PAGE, Arena
@@ -201,6 +202,9 @@ class FakeVcpu:
     def host_thread_changed(self) -> None:
         """There is no other host thread."""
 
+    def met_word_call(self) -> None:
+        """They all come."""
+
     def close(self) -> None:
         return None
 
@@ -289,6 +293,9 @@ class FakeMachine:
 
     def fill(self, address: int) -> bool:
         return False
+
+    def answer_words(self, calls: WordCalls) -> None:
+        """There are no calls that leave no exit."""
 
     def new_vcpu(self) -> FakeVcpu:
         return FakeVcpu(self)

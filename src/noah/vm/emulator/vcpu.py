@@ -228,5 +228,9 @@ class EmulatorVcpu(ABC):
         """There is no other host thread."""
         return
 
+    def met_word_call(self) -> None:
+        """They all come."""
+        return
+
     def close(self) -> None:
         self.in_use = False

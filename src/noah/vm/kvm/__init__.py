@@ -18,6 +18,7 @@ Arena.invalidate() and Arena.free() do for all vCPUs at once (see docs/decisions
     vcpu.py      KvmVcpu: runs, registers, kicks
     setup.py     what a vCPU is given before its first run
     exitless.py  calls that another thread answers while the vCPU stays in the guest
+    words.py     calls about words of memory that the guest answers itself
 """
 
 from noah.vm.kvm.machine import KvmMachine

@@ -34,6 +34,8 @@ from noah.vm.api import Answer, Registers
 from noah.vm.arch.x86_64 import RAX, RCX, RIP
 from noah.vm.arch.x86_system import MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
 from noah.vm.arena import PAGE, Arena
+from noah.vm.kvm import words as inner
+from noah.vm.kvm.words import Words
 
 # The mailbox. Words of 4 bytes:
 OPEN: Final = 0  # a server watches
@@ -61,6 +63,9 @@ _STUB: Final = 0x20  # in the trap page, behind its other code
 STUB_ADDRESS: Final = TRAP_ADDRESS + _STUB
 _EXIT: Final = bytes((0xE6, PORT))  # out %al,$port
 _ENTRY: Final = bytes((0xEB, _STUB - 2))  # jmp stub
+
+_JUMP_SIZE: Final = 5
+_NONE: Final = -1 << 31  # no call has this number
 
 # When a session begins and ends.
 CHUNK: Final = 16  # runs
@@ -103,6 +108,7 @@ class OneOrMore(Protocol):
     """A machine that may get more vCPUs."""
 
     arena: Arena
+    words: Words | None
 
     @property
     def device(self) -> Device: ...
@@ -150,8 +156,13 @@ def _assemble() -> _Code:
     code.jump(0xEB, "open")
     code.mark("closed")
     code.mail(b"\x48\x8b\x0d", _RIP)  # mov rip,%rcx
-    code.data += _EXIT
+    code.mark("exit")
+    code.data += _EXIT.ljust(_JUMP_SIZE, b"\x90")  # or a jump to the code of noah.vm.kvm.words
     code.mark("open")
+    code.data += b"\x8d\x88"  # lea -number(%rax),%ecx: of the calls that this code is for
+    code.mark("number")
+    code.data += struct.pack("<i", _NONE)
+    code.jump(0xE3, "closed")
     code.mail(b"\x48\x89\x05", _NUMBER)  # mov %rax,number
     for index, opcode in enumerate((b"\x48\x89\x3d", b"\x48\x89\x35", b"\x48\x89\x15", b"\x4c\x89\x15")):
         code.mail(opcode, _ARGS + 8 * index)  # %rdi, %rsi, %rdx, %r10
@@ -214,10 +225,19 @@ def unwind(regs: Registers, arena: Arena) -> bool:
     return at >= _WATCH
 
 
-def install(arena: Arena, *, opened: bool) -> None:
-    """Let SYSCALL lead to the stub, or to an exit. While no vCPU runs."""
-    arena.view[TRAP + _STUB : TRAP + _STUB + len(STUB)] = STUB
-    arena.view[TRAP : TRAP + 2] = _ENTRY if opened else _EXIT
+def install(arena: Arena, words: Words | None, *, opened: bool) -> None:
+    """Let SYSCALL lead to the stub, or to an exit; on both ways through the code of noah.vm.kvm.words, if there is any.
+
+    While no vCPU runs.
+    """
+    at = TRAP + _STUB
+    arena.view[at : at + len(STUB)] = STUB
+    if words is not None:
+        struct.pack_into("<i", arena.view, at + _CODE.at("number"), -words.number)
+        start = at + _CODE.at("exit")
+        arena.view[start : start + _JUMP_SIZE] = inner.jump_from(start)
+    entry = _ENTRY if opened else inner.jump_from(TRAP) if words is not None else _EXIT
+    arena.view[TRAP : TRAP + len(entry)] = entry
 
 
 class Exitless:
@@ -295,7 +315,7 @@ class Exitless:
         """The vCPU goes to guest code; calls may be answered beside."""
         self._answered = 0
         if self._arena.view[TRAP] != _ENTRY[0]:
-            install(self._arena, opened=True)
+            install(self._arena, self._machine.words, opened=True)
         mail = self._mail
         mail[POSTED >> 2] = mail[TAKEN >> 2] = 0
         mail[PATIENCE >> 2] = _FIRST_PATIENCE

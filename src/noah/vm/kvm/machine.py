@@ -19,6 +19,7 @@ from noah.vm.api import (
     WRITE,
     EngineError,
     Vcpu,
+    WordCalls,
 )
 from noah.vm.arch import x86_system
 from noah.vm.arch.x86_64 import (
@@ -34,7 +35,7 @@ from noah.vm.arch.x86_system import (
     USER_LIMIT,
 )
 from noah.vm.arena import PAGE, Arena
-from noah.vm.kvm import exitless
+from noah.vm.kvm import exitless, words
 from noah.vm.kvm.device import Device
 from noah.vm.kvm.vcpu import ON_TRAP, ON_USER, ON_USER_CHECKED, KvmVcpu
 
@@ -79,6 +80,7 @@ class KvmMachine:
         "user_state",
         "vcpus",
         "vm",
+        "words",
     )
 
     def __init__(self, arena: Arena | None = None) -> None:
@@ -93,6 +95,8 @@ class KvmMachine:
         self._chunks: list[int] = []
         self._lazy: list[tuple[int, int, int, int]] = []
         self.host_clock: hostclock.HostClock | None = None
+        self.words: words.Words | None = None
+        """The code that answers some calls within the guest."""
         self._zone = TableZone(x86_system.SIZE, _TABLE_ZONE)
         self._open()
         self._set_up()
@@ -136,6 +140,8 @@ class KvmMachine:
         for number in range(self._vcpu_count):
             self._place_slot(number)
         self._cover(0, arena.top)
+        if self.words is not None:
+            self._install_words(watch=False)
 
     def _place_slot(self, number: int) -> None:
         """Provide the memory that a vCPU enters and leaves CPL 0 with."""
@@ -166,8 +172,8 @@ class KvmMachine:
         KVM never forgets one before the whole machine goes: those that ended threads leave are used again.
         """
         with self._lock:
-            if self._vcpu_count:
-                exitless.install(self.arena, opened=False)  # there is one mailbox
+            if self.vcpus:
+                self._install_words(watch=True)  # without sessions: there is one mailbox
             if self._idle:
                 number, fd, run = self._idle.pop()
                 self._place_slot(number)
@@ -187,6 +193,20 @@ class KvmMachine:
                 raise EngineError(f"no room for the state of a vCPU: {error.strerror}") from None
             self._place_slot(number)
             return number, fd, run, False
+
+    def answer_words(self, calls: WordCalls) -> memoryview | None:
+        if self.trap_level != ON_USER:
+            return None
+        self.words = words.Words(calls)
+        self._install_words(watch=False)
+        for vcpu in self.vcpus:
+            vcpu.use_words()
+        return words.table(self.arena)
+
+    def _install_words(self, *, watch: bool) -> None:
+        exitless.install(self.arena, self.words, opened=False)
+        if self.words is not None:
+            self.words.install(self.arena, watch=watch and len(exitless.processors()) > 1)
 
     def leave_vcpu(self, number: int, fd: int, run: hostmmap.mmap) -> None:
         self._idle.append((number, fd, run))
@@ -373,6 +393,8 @@ class KvmMachine:
         self._close_descriptors()
         self._open()
         self.vcpus = [vcpu]
+        if self.words is not None:
+            self._install_words(watch=False)
         vcpu.after_fork()
 
     def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:

@@ -126,6 +126,7 @@ class KvmVcpu:
 
     __slots__ = (
         "_answer",
+        "_call_done",
         "_exitless",
         "_fd",
         "_frame",
@@ -175,6 +176,7 @@ class KvmVcpu:
         self.regs = self._run_words[_REGS // 8 : _REGS // 8 + COUNT]
         self._run_words[_VALID_REGS] = 1
         self._run[_IMMEDIATE_EXIT] = self._run[_REQUEST_WINDOW] = 0
+        self._call_done = machine.words.done if machine.words is not None else TRAP_DONE
         self._runs = 0
         self._window_at = _WINDOW_START if machine.trap_level == ON_USER else -1
         self._window_faults = self._window_spurious = 0
@@ -217,7 +219,7 @@ class KvmVcpu:
         except OSError as error:
             return self._not_run(error)
         address = regs[RIP]
-        if address == TRAP_ADDRESS or address == TRAP_DONE:
+        if address == TRAP_ADDRESS or address == self._call_done or address == TRAP_DONE:
             self._parked = self._machine.trap_level
             regs[RIP] = regs[RCX]
             regs[RFLAGS] = regs[R11]
@@ -241,8 +243,12 @@ class KvmVcpu:
 
     def _called(self) -> int:
         """A SYSCALL has led to the trap page, and maybe to an answer."""
-        regs = self.regs
-        posted = exitless.unwind(regs, self._machine.arena)
+        regs, words = self.regs, self._machine.words
+        posted = False
+        if words is not None and words.holds(regs[RIP]):
+            words.unwind(regs)
+        else:
+            posted = exitless.unwind(regs, self._machine.arena)
         regs[RIP] = regs[RCX]
         regs[RFLAGS] = regs[R11]
         self._parked = ON_USER
@@ -250,6 +256,24 @@ class KvmVcpu:
             regs[RAX] = self._exitless.result
             return EXIT_INTERRUPTED
         return EXIT_SYSCALL
+
+    def _in_words(self, rip: int) -> bool:
+        words = self._machine.words
+        return words is not None and words.holds(rip)
+
+    def _in_call(self, rip: int) -> bool:
+        """Whether a vCPU that stands there is in a SYSCALL that has not been answered by an exit."""
+        return self._machine.trap_level == ON_USER and (exitless.is_call(rip) or self._in_words(rip))
+
+    def use_words(self) -> None:
+        """The machine has answers within the guest now."""
+        assert self._machine.words is not None
+        self._call_done = self._machine.words.done
+
+    def met_word_call(self) -> None:
+        if self._machine.words is not None:  # a run with the window open would end before the code
+            self._run[_REQUEST_WINDOW] = 0
+            self._window_at = self._runs + _WINDOW_PAUSE
 
     def answer_beside(self, answer: Answer) -> None:
         self._answer = answer
@@ -306,7 +330,7 @@ class KvmVcpu:
         if error.errno in (errno.EINTR, errno.EAGAIN):
             if self._exception_waits():
                 return self._finish_entry()
-            if exitless.is_call(rip) and self._machine.trap_level == ON_USER:
+            if self._in_call(rip):
                 return self._called()
             if rip < USER_LIMIT or rip >= _SYSTEM_END:
                 self._parked = self._machine.user_state
@@ -323,6 +347,8 @@ class KvmVcpu:
             # The host has no page: beyond the end of a mapped file, or an mprotect() window of another thread.
             self._parked = self._machine.user_state
             return EXIT_HOST_FAULT
+        if error.errno == errno.EFAULT and self._in_words(rip):
+            return self._called()
         return EXIT_CRASHED
 
     def _exception_waits(self) -> bool:
@@ -352,7 +378,7 @@ class KvmVcpu:
 
     def _other_exit(self, address: int) -> int:
         reason = self._run_words32[_EXIT_REASON]
-        if exitless.is_call(address) and self._machine.trap_level == ON_USER:
+        if self._in_call(address):
             return self._called()
         if not STUBS_ADDRESS <= address < STUBS_ADDRESS + PAGE:
             if reason == _EXIT_WINDOW:
@@ -376,6 +402,10 @@ class KvmVcpu:
             vector = GENERAL_PROTECTION
         self._parked = ON_FRAME
         self._load_frame(frame)
+        if self._in_words(self.regs[RIP]):  # at a word that is not there: for the call itself to say
+            self._called()
+            self._parked = ON_FRAME
+            return EXIT_SYSCALL
         self.vector = vector
         if vector != PAGE_FAULT:
             return EXIT_EXCEPTION

@@ -1,0 +1,158 @@
+"""Calls about words of memory (futexes) that are answered inside the guest, where an exit costs much more.
+
+Two kinds of call mostly change nothing: to wake whoever waits for a word when nobody does, and to wait for a word that
+has another value already. Code in the trap page answers both in user mode. It looks at a table in the mail page, in
+which the kernel keeps a byte for each address modulo 256: whether somebody may wait there. And where several vCPUs run
+it watches the word of a wait for some microseconds, less than an exit costs: often it changes.
+
+What it is not sure of leaves the guest as any other call. So does a call that is interrupted, or whose word cannot be
+read: it is as if it had just been made. So the code must not change anything before it knows its answer, and has only
+rax to work with, whose value at the call it knows. Flags it restores from r11.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from noah.vm.api import Registers, WordCalls
+from noah.vm.arch.x86_64 import RAX, RIP
+from noah.vm.arch.x86_system import MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
+from noah.vm.arena import Arena
+
+_AT: Final = 0x200  # in the trap page
+ADDRESS: Final = TRAP_ADDRESS + _AT
+_TABLE: Final = 0x400  # in the mail page
+_TABLE_SIZE: Final = 256
+_TURNS: Final = 0x3F8
+_WATCH_TURNS: Final = 400  # some 20 us
+_USER_BITS: Final = 47
+_NOT_KEPT: Final = 0x47500  # flags that SYSCALL clears (MSR_FMASK): a call with one of them needs the long way
+
+_JE: Final = 0x84
+_JNE: Final = 0x85
+
+
+class _Code:
+    """Machine code with jumps to names (SDM vol. 2)."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._marks: dict[str, int] = {}
+        self._jumps: list[tuple[int, str]] = []
+
+    def put(self, text: str, *immediates: int) -> None:
+        """An instruction in hexadecimal digits, and immediates of 32 bits behind it."""
+        self.data += bytes.fromhex(text) + struct.pack(f"<{len(immediates)}i", *immediates)
+
+    def mark(self, name: str) -> None:
+        self._marks[name] = len(self.data)
+
+    def jump(self, condition: int, target: str) -> None:
+        self.data += bytes((0x0F, condition, 0, 0, 0, 0))
+        self._jumps.append((len(self.data), target))
+
+    def answer(self, result: int) -> None:
+        """Go back to the caller with its flags and a result."""
+        self.put("44 89 d8")  # mov %r11d,%eax
+        self.put("c1 e0 08")  # shl $8,%eax: the low flags to ah
+        self.put("0f ba e0 13")  # bt $19,%eax: the overflow flag
+        self.put("18 c0 04 80")  # sbb %al,%al; add $0x80,%al: overflows if it was set
+        self.put("9e")  # sahf
+        self.put("48 c7 c0", result)  # mov $result,%rax
+        self.put("ff e1")  # jmp *%rcx
+
+    def at(self, name: str) -> int:
+        return self._marks[name]
+
+    def finish(self) -> bytes:
+        for end, target in self._jumps:
+            struct.pack_into("<i", self.data, end - 4, self._marks[target] - end)
+        return bytes(self.data)
+
+
+class Words:
+    """The code for some calls."""
+
+    __slots__ = ("_body", "_code", "_out", "done", "number")
+
+    def __init__(self, calls: WordCalls) -> None:
+        code = _Code()
+        code.put("3d", calls.number)  # cmp $number,%eax
+        code.jump(_JNE, "out")
+        code.mark("body")
+        code.put("41 f7 c3", _NOT_KEPT)  # test $flags,%r11d
+        code.jump(_JNE, "leave")
+        code.put("40 f6 c7 03")  # test $3,%dil
+        code.jump(_JNE, "leave")
+        code.put(f"48 89 f8 48 c1 e8 {_USER_BITS:02x}")  # mov %rdi,%rax; shr $47,%rax
+        code.jump(_JNE, "leave")
+        for operations, target in (((calls.wake,), "wake"), (calls.waits, "wait"), (calls.waits_for_bits, "bits")):
+            for operation in operations:
+                code.put("81 fe", operation)  # cmp $operation,%esi
+                code.jump(_JE, target)
+        code.put("31 c0")  # xor %eax,%eax
+        code.jump(_JE, "leave")
+        code.mark("bits")
+        code.put("45 85 c9")  # test %r9d,%r9d
+        code.jump(_JE, "leave")
+        code.mark("wait")
+        code.put("4d 85 d2")  # test %r10,%r10: a time limit
+        code.jump(_JNE, "leave")
+        code.put("39 17")  # cmp %edx,(%rdi)
+        code.jump(_JNE, "changed")
+        end = ADDRESS + len(code.data) + 6
+        code.put("8b 05", MAIL_ADDRESS + _TURNS - end)  # mov turns,%eax
+        code.put("85 c0")  # test %eax,%eax
+        code.jump(_JE, "leave")
+        code.mark("watch")
+        code.put("f3 90 39 17")  # pause; cmp %edx,(%rdi)
+        code.jump(_JNE, "woken")
+        code.put("ff c8")  # dec %eax
+        code.jump(_JNE, "watch")
+        code.mark("leave")
+        code.put("b8", calls.number)  # mov $number,%eax
+        code.mark("out")
+        code.put(f"e6 {PORT:02x}")  # out %al,$port
+        code.mark("done")
+        code.put("0f 0b")  # no other way leads here: who stands at `done` has left by the `out`
+        code.mark("wake")
+        code.put("0f ae f0")  # mfence: the caller has stored before it looks
+        code.data += b"\x48\xb8" + struct.pack("<Q", MAIL_ADDRESS + _TABLE)  # movabs $table,%rax
+        code.put("40 88 f8 80 38 00")  # mov %dil,%al; cmpb $0,(%rax)
+        code.jump(_JNE, "leave")
+        code.mark("woken")
+        code.answer(0)
+        code.mark("changed")
+        code.answer(-calls.changed)
+        self._code = code.finish()
+        self.number = calls.number
+        self._body, self._out = code.at("body"), code.at("out")
+        self.done = ADDRESS + code.at("done")
+        """Where a vCPU stands after a call that left the guest."""
+
+    def install(self, arena: Arena, *, watch: bool) -> None:
+        """Put the code into a trap page. watch: there are several vCPUs."""
+        start = TRAP + _AT
+        arena.view[start : start + len(self._code)] = self._code
+        struct.pack_into("<I", arena.view, MAIL + _TURNS, _WATCH_TURNS if watch else 0)
+
+    def holds(self, rip: int) -> bool:
+        """Whether a vCPU that stands there is in a call without an answer."""
+        return ADDRESS <= rip < ADDRESS + len(self._code)
+
+    def unwind(self, regs: Registers) -> None:
+        """The code has ended or was interrupted: put back what rax was at the call."""
+        at = regs[RIP] - ADDRESS
+        if self._body <= at < self._out or at > self.done - ADDRESS:
+            regs[RAX] = self.number
+
+
+def jump_from(offset: int) -> bytes:
+    """A jump to the code, for this place in the arena."""
+    return b"\xe9" + struct.pack("<i", TRAP + _AT - offset - 5)
+
+
+def table(arena: Arena) -> memoryview:
+    """For each address modulo 256: whether somebody may wait there."""
+    return arena.view[MAIL + _TABLE : MAIL + _TABLE + _TABLE_SIZE]
