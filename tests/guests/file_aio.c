@@ -2,6 +2,7 @@
 #include "guest.h"
 #include <linux/aio_abi.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
@@ -112,6 +113,37 @@ CASE(counters) {
     write.aio_resfd = 99;
     CHECK("no descriptor", submit_one(context, &write));
     NEED(syscall(SYS_io_destroy, context));
+}
+
+static aio_context_t shared_context;
+
+static void *fetch_one(void *result) {
+    struct io_event event;
+    *(long *)result = fetch(shared_context, 1, 1, &event, -1) < 0 ? -errno : 1;
+    return NULL;
+}
+
+static void join(const char *what, pthread_t thread, long *result) {
+    NEED(pthread_join(thread, NULL));
+    errno = *result < 0 ? -*result : 0;
+    CHECK(what, *result < 0 ? -1 : *result);
+}
+
+CASE(waiting_threads) {
+    pthread_t thread;
+    long result;
+    int fd = NEED(open("file", O_RDWR | O_CREAT, 0600));
+    char text[4] = "abc";
+    struct iocb write = request(IOCB_CMD_PWRITE, fd, text, 3, 0);
+    NEED(setup(4, &shared_context));
+    NEED(pthread_create(&thread, NULL, fetch_one, &result));
+    usleep(30000);
+    CHECK("submit", submit_one(shared_context, &write));
+    join("has waited for it", thread, &result);
+    NEED(pthread_create(&thread, NULL, fetch_one, &result));
+    usleep(30000);
+    CHECK("destroy", syscall(SYS_io_destroy, shared_context));
+    join("has waited for what goes", thread, &result);
 }
 
 CASE(polling) {

@@ -234,6 +234,38 @@ static void prepare(void) {
     NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
+static void write_login(const char *value) {
+    int fd = open("/proc/self/loginuid", O_WRONLY);
+    CHECK(value, write(fd, value, strlen(value)));
+    close(fd);
+    NEED(content("/proc/self/loginuid"));
+    say("%s", text);
+}
+
+CASE(login) {
+    NEED(content("/proc/self/loginuid"));
+    if (strcmp(text, "4294967295")) return; /* who started the tests has logged in */
+    static const char *const refused[] = {"", "x", "5x", " 5", "-1", "4294967296", "0x5"};
+    for (size_t i = 0; i < LENGTH(refused); i++) write_login(refused[i]);
+    pid_t child = NEED(fork());
+    if (!child) {
+        write_login("5\n");
+        pid_t inner = NEED(fork());
+        if (!inner) {
+            NEED(content("/proc/self/loginuid"));
+            say("inherited %s", text);
+            NEED(content("/proc/self/sessionid"));
+            BOOL("a session", strcmp(text, "4294967295"));
+            _exit(0);
+        }
+        NEED(waitpid(inner, NULL, 0));
+        NEED(content(of(getppid(), "loginuid")));
+        say("parent %s", text);
+        _exit(0);
+    }
+    NEED(waitpid(child, NULL, 0));
+}
+
 CASE(of_a_sleeping_child) {
     pid_t child;
     START_CHILD(child) {

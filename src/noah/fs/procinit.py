@@ -24,14 +24,16 @@ INIT: Final = 1
 _COMM: Final = b"noah-init"
 _OF_BOX: Final = frozenset(
     (
-        *(b"cgroup", b"coredump_filter", b"cpuset", b"gid_map", b"loginuid", b"mountinfo", b"mounts", b"mountstats"),
-        *(b"oom_adj", b"oom_score", b"oom_score_adj", b"projid_map", b"sessionid", b"setgroups", b"uid_map", b"wchan"),
+        *(b"cgroup", b"coredump_filter", b"cpuset", b"gid_map", b"mountinfo", b"mounts", b"mountstats"),
+        *(b"oom_adj", b"oom_score", b"oom_score_adj", b"projid_map", b"setgroups", b"uid_map", b"wchan"),
     )
 )
 _CONTENTS: Final = {
     b"cmdline": _COMM + b"\0",
     b"comm": _COMM + b"\n",
     b"environ": b"container=noah\0",  # https://systemd.io/CONTAINER_INTERFACE
+    b"loginuid": b"4294967295",
+    b"sessionid": b"4294967295",
     b"stat": b"1 (%s) S 0 1 1 0 -1 %d%s 20 0 1%s 17%s\n" % (_COMM, PF_RANDOMIZE, b" 0" * 8, b" 0" * 17, b" 0" * 14),
     b"statm": b"0 0 0 0 0 0 0\n",
 }

@@ -36,8 +36,8 @@ _SIGNALS: Final = (28, 29, 30, 31)
 _FIELDS: Final = 50
 _OF_BOX: Final = frozenset(
     (
-        *(b"cgroup", b"coredump_filter", b"cpuset", b"gid_map", b"loginuid", b"mountinfo", b"mounts", b"mountstats"),
-        *(b"projid_map", b"sessionid", b"setgroups", b"stack", b"uid_map", b"wchan"),
+        *(b"cgroup", b"coredump_filter", b"cpuset", b"gid_map", b"mountinfo", b"mounts", b"mountstats"),
+        *(b"projid_map", b"setgroups", b"stack", b"uid_map", b"wchan"),
     )
 )
 """The same for all processes."""

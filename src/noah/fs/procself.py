@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EACCES, EINVAL, ENOENT, EPERM, LinuxError
+from noah.abi.capability import CAP_AUDIT_CONTROL
+from noah.abi.errno import EACCES, EINVAL, ENOENT, EPERM, ERANGE, LinuxError
 from noah.abi.fcntl import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY, SEEK_CUR
 from noah.abi.resource import RLIM_INFINITY
 from noah.fs import procmaps
@@ -44,6 +45,8 @@ _LIMITS: Final = (
     ("Max realtime timeout", "us"),
 )
 """By resource number (fs/proc/base.c: lnames)."""
+
+_UNSET: Final = 0xFFFF_FFFF  # AUDIT_UID_UNSET, AUDIT_SID_UNSET
 
 _Content = Callable[["SelfFiles"], bytes]
 
@@ -228,6 +231,20 @@ class SelfFiles:
             raise LinuxError(EACCES)
         self._process.oom_score_adj = value
 
+    def _set_login(self, data: bytes) -> None:
+        """kernel/audit.c: audit_set_loginuid(). Whoever is not logged in may log in."""
+        text = data.removesuffix(b"\n")
+        if not text.isdigit():
+            raise LinuxError(EINVAL)
+        uid = int(text)
+        if uid > _UNSET:
+            raise LinuxError(ERANGE)
+        process = self._process
+        if process.login[0] != _UNSET and not process.creds.capable(CAP_AUDIT_CONTROL):
+            raise LinuxError(EPERM)
+        # The host's kernel counts sessions; process ids tell them apart as well.
+        process.login = (uid, process.pid if uid != _UNSET else _UNSET)
+
     def _set_timer_slack(self, data: bytes) -> None:
         self._process.timer_slack = _integer(data) or 50_000
 
@@ -294,7 +311,7 @@ _CONTENTS: Final[dict[bytes, _Content]] = {
     b"gid_map": lambda files: IDENTITY_MAP,
     b"io": SelfFiles._io,
     b"limits": SelfFiles._limits,
-    b"loginuid": lambda files: b"4294967295",
+    b"loginuid": lambda files: b"%d" % files._process.login[0],
     b"maps": lambda files: procmaps.maps(files._process.space),
     b"mountinfo": lambda files: mountinfo(files._process.fs),
     b"mounts": lambda files: mounts(files._process.fs),
@@ -307,7 +324,7 @@ _CONTENTS: Final[dict[bytes, _Content]] = {
     b"projid_map": lambda files: IDENTITY_MAP,
     b"sched": SelfFiles._sched,
     b"schedstat": lambda files: files._of_host(b"schedstat") or b"0 0 0\n",
-    b"sessionid": lambda files: b"4294967295",
+    b"sessionid": lambda files: b"%d" % files._process.login[1],
     b"setgroups": lambda files: b"allow\n",
     b"smaps": lambda files: procmaps.smaps(files._process.space),
     b"smaps_rollup": lambda files: procmaps.smaps_rollup(files._process.space),
@@ -323,6 +340,7 @@ _CONTENTS: Final[dict[bytes, _Content]] = {
 }
 _WRITES: Final[dict[bytes, Callable[[SelfFiles, bytes], None]]] = {
     b"comm": SelfFiles._set_comm,
+    b"loginuid": SelfFiles._set_login,
     b"oom_adj": SelfFiles._set_oom_adj,
     b"oom_score_adj": SelfFiles._set_oom_score_adj,
     b"timerslack_ns": SelfFiles._set_timer_slack,

@@ -116,6 +116,7 @@ class ProcessView(Protocol):
 
     comm: bytes
     oom_score_adj: int
+    login: tuple[int, int]
     timer_slack: int
     tell: Callable[[bytes], bytes]
 

@@ -45,13 +45,15 @@ _SYNCS: Final = frozenset((IOCB_CMD_FSYNC, IOCB_CMD_FDSYNC))
 class AioContext:
     """What io_setup(2) makes. `room`: how many requests may be on their way."""
 
-    __slots__ = ("_done", "_polls", "pid", "room")
+    __slots__ = ("_dead", "_done", "_polls", "_waiting", "pid", "room")
 
     def __init__(self, pid: int, room: int) -> None:
         self.pid = pid
         self.room = room
         self._done: deque[Event] = deque()
         self._polls: list[tuple[OpenFile, int, Iocb, int, EventFile | None]] = []
+        self._waiting: list[Task] = []  # threads in take()
+        self._dead = False
 
     def submit(self, task: Task, address: int) -> None:
         """One request of io_submit(2). What is wrong with the request is raised, what goes wrong is an event."""
@@ -72,12 +74,14 @@ class AioContext:
             if iocb.buf >> 16 or iocb.offset or iocb.nbytes or iocb.rw_flags:
                 raise LinuxError(EINVAL)
             self._polls.append((file.acquire(), iocb.buf | POLLERR | POLLHUP, iocb, address, counter))
+            self._wake(task)
             return
         result = _carry_out(task, file, iocb)
         self._finish(task, (iocb.data, address, result, 0), counter)
 
     def _finish(self, task: Task, event: Event, counter: EventFile | None) -> None:
         self._done.append(event)
+        self._wake(task)
         if counter is not None:
             counter.write(task, [memoryview(_ONE)])
 
@@ -91,27 +95,41 @@ class AioContext:
                 return
         raise LinuxError(EINVAL)
 
+    def _wake(self, task: Task) -> None:
+        for waiting in self._waiting:
+            if task.process.threads is not None:
+                task.process.threads.kick(waiting)
+
     def take(self, task: Task, least: int, most: int, deadline_ns: int | None) -> list[Event]:
-        """io_getevents(2). ERESTARTSYS if it takes too long and there is nothing yet."""
+        """io_getevents(2). ERESTARTSYS if it takes too long and there is nothing yet, EINVAL if the context goes."""
         clock = task.host.clock.clock_gettime
         found: list[Event] = []
         while True:
             self._look(task)
             while self._done and len(found) < most:
                 found.append(self._done.popleft())
+            if self._dead and not found:
+                raise LinuxError(EINVAL)
             now = clock(CLOCK_MONOTONIC)
-            if len(found) >= least or (deadline_ns is not None and now >= deadline_ns):
+            if self._dead or len(found) >= least or (deadline_ns is not None and now >= deadline_ns):
                 return found
-            until = now + _LOOK_NS
+            self._waiting.append(task)
             try:
-                task.wait(
-                    [(file.poll_fd, mask) for file, mask, *_ in self._polls if file.poll_fd >= 0],
-                    until if deadline_ns is None else min(until, deadline_ns),
-                )
+                self._wait(task, deadline_ns, now + _LOOK_NS)
             except LinuxError:
                 if found:
                     return found
                 raise
+            finally:
+                self._waiting.remove(task)
+
+    def _wait(self, task: Task, deadline_ns: int | None, look_ns: int) -> None:
+        """Until something is done by another thread, or may have happened to a file that is awaited."""
+        if not self._polls:
+            task.pause(deadline_ns)
+            return
+        waited = [(file.poll_fd, mask) for file, mask, *_ in self._polls if file.poll_fd >= 0]
+        task.wait(waited, look_ns if deadline_ns is None else min(look_ns, deadline_ns))
 
     def _look(self, task: Task) -> None:
         """Which of the files that are awaited are ready."""
@@ -125,7 +143,10 @@ class AioContext:
                 file.release()
                 self._finish(task, (iocb.data, address, events, 0), counter)
 
-    def end(self) -> None:
+    def end(self, task: Task) -> None:
+        """io_destroy(2), for those who wait as well (fs/aio.c: kill_ioctx())."""
+        self._dead = True
+        self._wake(task)
         for file, *_ in self._polls:
             file.release()
         self._polls.clear()

@@ -68,6 +68,8 @@ class Borrowing:
         self.find_program = find_program
 
 
+NO_LOGIN: Final = (0xFFFF_FFFF, 0xFFFF_FFFF)  # AUDIT_UID_UNSET, AUDIT_SID_UNSET
+
 # Where a thread is: Task.where
 KERNEL: Final = 0
 GUEST: Final = 1
@@ -105,6 +107,7 @@ class Process:
         "host_faults",
         "ioprio",
         "ipc",
+        "login",
         "machine",
         "missing",
         "network",
@@ -168,6 +171,8 @@ class Process:
         self.silent_children = False  # there may be some whose end no SIGCHLD tells: waits look now and then
         self.timer_slack = 50_000  # ns
         self.oom_score_adj = 0
+        self.login = NO_LOGIN
+        """/proc/PID/loginuid and sessionid (pam_loginuid(8)): who has logged in, and which time it was."""
         self.policy = 0  # SCHED_*, with SCHED_RESET_ON_FORK
         self.ioprio = 0  # ioprio_set(2)
         self.vfork_done: SharedUntilExec | None = None

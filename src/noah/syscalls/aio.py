@@ -37,7 +37,7 @@ def io_setup(task: Task, nr_events: UInt, ctx_idp: ULongPtr) -> int:
 @syscall
 def io_destroy(task: Task, ctx_id: Hex64) -> int:
     """io_destroy(2): end a context."""
-    find_context(task, ctx_id).end()
+    find_context(task, ctx_id).end(task)
     del task.process.aio[ctx_id]
     task.space.munmap(ctx_id, PAGE)
     return 0
