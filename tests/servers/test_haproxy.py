@@ -60,7 +60,9 @@ LoadModule alias_module modules/mod_alias.so
 ScriptSock {work}/cgi.sock
 User www-data
 Group www-data
-StartServers 2
+StartServers 4
+MinSpareThreads 25
+MaxSpareThreads 100
 ThreadsPerChild 25
 MaxRequestWorkers 100
 MaxKeepAliveRequests 0
