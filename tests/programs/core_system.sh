@@ -20,6 +20,12 @@ readlink /proc/self/cwd | sed 's,.*/,,'; readlink /proc/self/root; readlink /pro
 ls /proc/self/fd | wc -l
 grep -E '^(Name|Umask|Threads|NoNewPrivs)' /proc/self/status; cut -d' ' -f2,3 /proc/self/stat
 tr '\0' '\n' < /proc/self/environ | grep -c ^PATH=; grep -c '\[stack\]' /proc/self/maps
+for size in 5 5000; do  # a long environment of another process comes another way
+    env -i A="$(printf "%0${size}d" 7)" sleep 20 &
+    until grep -q sleep /proc/$!/comm; do sleep 0.05; done
+    tr '\0' '\n' < /proc/$!/environ | wc
+    kill $!
+done
 cat /proc/sys/kernel/ostype; head -c 0 /proc/meminfo; grep -c ^processor /proc/cpuinfo > /dev/null
 echo $?; cat /proc/uptime > /dev/null; echo $?
 echo /dev/std*

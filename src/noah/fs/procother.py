@@ -85,6 +85,8 @@ class OtherFiles:
             return b"0 0 0 0 0 0 0\n" if name == b"statm" else b""
         if name == b"cmdline":
             return self._now().cmdline
+        if name == b"environ" and (environ := self._now().environ) is not None:
+            return environ
         if name == b"stat":
             return self._stat()
         if name == b"statm":

@@ -11,7 +11,7 @@ that its id leads to that no living process has. If all are taken, one of those 
     80      signals that its first thread blocks, that it ignores, that it catches; capabilities: inheritable,
             permitted, effective, bounding, ambient (64 bits each)
     144     words: no_new_privs, number of further groups, the first 32 of them
-    288     comm, exe, cwd, root, cmdline, each behind its length (16 bits)
+    288     comm, exe, cwd, root, cmdline, environ, each behind its length (16 bits; all ones: there was no room for it)
     3072    for each of the first 256 descriptors: the host's number + 1, or 0
 """
 
@@ -39,6 +39,7 @@ _NO_NEW_PRIVS: Final = 144 // 4
 _GROUPS: Final = _NO_NEW_PRIVS + 2
 _FDS: Final = 3072
 _LENGTH: Final = struct.Struct("<H")
+_NO_ROOM: Final = 0xFFFF
 _ATTEMPTS: Final = 100
 _TICK_NS: Final = 10_000_000
 
@@ -62,6 +63,7 @@ class Shown(NamedTuple):
     cwd: bytes
     root: bytes
     cmdline: bytes
+    environ: bytes | None  # None: too long to be shown
     numbers: bytes
 
     @property
@@ -123,8 +125,13 @@ class Cards:
         text = bytearray()
         room = _FDS - _STRINGS
         for part in parts:
-            part = part[: max(0, room - len(text) - _LENGTH.size * len(parts))]
+            part = part[: max(0, room - len(text) - _LENGTH.size * (len(parts) + 1))]
             text += _LENGTH.pack(len(part)) + part
+        environ = b"".join(word + b"\0" for word in process.environ)
+        if len(text) + _LENGTH.size + len(environ) <= room:
+            text += _LENGTH.pack(len(environ)) + environ
+        else:
+            text += _LENGTH.pack(_NO_ROOM)
         start, words = self._own, self._words
         words[start + _CHANGES] |= 1
         words[start + _PARENT] = process.parent_pid
@@ -183,19 +190,22 @@ class Cards:
 
 def _parse(card: bytes) -> Shown:
     words = struct.unpack_from("<18I", card)
-    strings = []
+    strings: list[bytes | None] = []
     at = _STRINGS
-    for _ in range(5):
+    for _ in range(6):
         (length,) = _LENGTH.unpack_from(card, at)
         at += _LENGTH.size
-        strings.append(card[at : at + length])
+        strings.append(card[at : at + length] if length != _NO_ROOM else None)
         at += length
-    comm, exe, cwd, root, cmdline = strings
+    environ = strings.pop()
+    comm, exe, cwd, root, cmdline = (string or b"" for string in strings)
     no_new_privs, count = struct.unpack_from("<2I", card, _NO_NEW_PRIVS * 4)
     return Shown(
         *(words[_PARENT], words[_PAGES], words[_UMASK], words[_THREADS], words[_IDS : _IDS + 8]),
         *(words[_OWN_PAGES], words[_DUMPABLE] != 0, words[_STARTED]),
         *(struct.unpack_from("<8Q", card, _MASKS), no_new_privs != 0),
         struct.unpack_from(f"<{min(count, _GROUPS_MOST)}I", card, _GROUPS * 4),
-        *(comm, exe, cwd, root, cmdline, card[_FDS:]),
+        *(comm, exe, cwd, root, cmdline),
+        environ,
+        card[_FDS:],
     )
