@@ -1,7 +1,9 @@
-"""A store and a way to be told of progress, for the tests of images."""
+"""Stores, and a way to be told of progress, for the tests of images."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,9 @@ from pathlib import Path
 import pytest
 from tests.image.noah import Noah, Result
 from tests.image.rootfs import make_rootfs
+from tests.image.whole import OFFLINE, PATIENCE
+from tests.image.whole import Noah as WholeNoah
+from tests.running import ordinary_user, run
 
 from noah.host.select import make_host
 from noah.image.store import Store
@@ -69,3 +74,26 @@ def cli(noah: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Noah
     ids = run("ps", "--all", "--quiet").stdout.split()
     if ids:
         run("rm", "--force", *ids)
+
+
+@pytest.fixture(scope="module", params=["ordinary", "root"])
+def noah_of(request: pytest.FixtureRequest) -> WholeNoah:
+    """Noah with an image called debian."""
+    if request.param == "root" and os.getuid():
+        pytest.skip("the tests are not run by root")
+    noah = WholeNoah(None if request.param == "root" or os.getuid() else ordinary_user())
+    if shutil.which("apt-get") is None:
+        pytest.skip("this machine has no apt that would know a mirror of Debian")
+    result = run([*noah.command, "pull", "debian"], cwd="/", env=noah.environ, timeout=PATIENCE, user=noah.user)
+    if any(reason in result.stderr for reason in OFFLINE):
+        pytest.skip("Debian's archive cannot be reached from here")
+    assert result.status == 0, result.stderr.decode()
+    return noah
+
+
+@pytest.fixture
+def name(noah_of: WholeNoah) -> Iterator[str]:
+    """A name for the test's container, which goes with the test."""
+    yield "test"
+    for words in (["rm", "--force", "test"], ["rmi", "next"]):
+        run([*noah_of.command, *words], cwd="/", env=noah_of.environ, user=noah_of.user)
