@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -54,3 +55,32 @@ def test_no_more_processes(engine: str) -> None:
         noah.stdin.close()
     assert noah.returncode == 0
     assert open_files == open_files[:1] * len(open_files)
+
+
+# Every process but the first one finds that KVM has no processor for it.
+WITHOUT_MACHINES: Final = """
+import os, sys
+from noah.cli.main import main
+from noah.vm.api import EngineError
+from noah.vm.kvm.machine import KvmMachine
+
+first, take = os.getpid(), KvmMachine.take_vcpu
+
+def take_in_the_first(self):
+    if os.getpid() != first:
+        raise EngineError("no more")
+    return take(self)
+
+KvmMachine.take_vcpu = take_in_the_first
+sys.argv[:] = ["noah", "run", "--engine", "kvm", "--root", "/", "--", *sys.argv[1:]]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])  # one of them forks, the other one vforks
+def test_child_without_a_machine_is_killed(shell: str) -> None:
+    need_engine("kvm")
+    noah = [sys.executable, "-c", WITHOUT_MACHINES, shell, "-c", "/bin/echo no; echo $?; echo on"]
+    result = run(noah, cwd="/")
+    assert (result.status, result.stdout.splitlines()) == (0, [b"137", b"on"])
+    assert b"internal error" not in result.stderr

@@ -14,9 +14,11 @@ from typing import Final
 
 from noah.abi.errno import LinuxError
 from noah.abi.sched import CLONE_PARENT, CLONE_VFORK, CLONE_VM, SCHED_OTHER, SCHED_RESET_ON_FORK
-from noah.abi.signal import SIGCHLD
+from noah.abi.signal import SIGCHLD, SIGKILL
 from noah.host.api import Files
-from noah.kernel.task import Task
+from noah.kernel.control import ProcessExit
+from noah.kernel.task import Process, Task
+from noah.vm.api import EngineError
 from noah.vm.arena import PAGE
 
 _HEADER: Final = struct.Struct("<QQ")  # arena offset, length
@@ -47,7 +49,10 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
             _take_back(task, ends[0])
             files.close(ends[0])
         return pid
-    process.machine.after_fork(task.vcpu)
+    try:
+        process.machine.after_fork(task.vcpu)
+    except EngineError as error:
+        raise _stillborn(process) from error
     if not flags & CLONE_VM:
         process.space.after_fork()
     _begin(task)
@@ -60,10 +65,19 @@ def fork(task: Task, flags: int = 0, exit_signal: int = SIGCHLD) -> int:
 def fork_for_program(task: Task) -> int:
     """The same for a child that executes a program at once: its machine is as after Machine.reset()."""
     process = task.process
-    pid = process.machine.fork_empty(task.vcpu, lambda: _fork_host(task, 0, SIGCHLD))
+    try:
+        pid = process.machine.fork_empty(task.vcpu, lambda: _fork_host(task, 0, SIGCHLD))
+    except EngineError as error:
+        raise _stillborn(process) from error
     if not pid:
         _begin(task)
     return pid
+
+
+def _stillborn(process: Process) -> ProcessExit:
+    """The end of a child that the engine gives no machine. Its parent goes on already: there is no one to tell."""
+    process.vfork_done = None  # it is the parent's
+    return ProcessExit(signal=SIGKILL)
 
 
 def _fork_host(task: Task, flags: int, exit_signal: int) -> int:
@@ -81,6 +95,7 @@ def _fork_host(task: Task, flags: int, exit_signal: int) -> int:
         process.box.add(pid, task.creds, process.program)
         return pid
     process.pid = task.pid = task.tid = procs.getpid()
+    task.robust_list = 0
     if process.policy & SCHED_RESET_ON_FORK:
         process.policy = SCHED_OTHER
     process.box.add(process.pid, task.creds, process.program)

@@ -104,18 +104,18 @@ class KvmMachine:
         self._probe_clock()
 
     def _open(self) -> None:
-        try:
-            self.vm = ioctl(self.device.fd, _CREATE_VM, 0)
-        except OSError as error:
-            raise EngineError(f"KVM cannot make a virtual machine: {error.strerror}; use --engine emulator") from None
         self._lock = allocate_lock()
         self._vcpu_count = 0
         self._vcpu_fds: list[int] = []
         self._idle: list[tuple[int, int, hostmmap.mmap]] = []
-        for slot, chunk in enumerate(self._chunks):
-            self._register(slot, chunk)
-        if self.host_clock is not None:
-            self._register_clock(self.host_clock)
+        try:
+            self.vm = ioctl(self.device.fd, _CREATE_VM, 0)
+            for slot, chunk in enumerate(self._chunks):
+                self._register(slot, chunk)
+            if self.host_clock is not None:
+                self._register_clock(self.host_clock)
+        except OSError as error:
+            raise EngineError(f"KVM cannot make a virtual machine: {error.strerror}; use --engine emulator") from None
 
     def _set_up(self) -> None:
         """Place the system area and empty page tables in an empty arena, always at the same offsets."""
