@@ -283,3 +283,86 @@ CASE(end_of_a_pipe) {
     CHECK("end", read(ends[0], &byte, 1));
     reap("child", child);
 }
+
+static void say_descriptors(const char *name) {
+    char line[64] = "";
+    for (int fd = 0; fd < 12; fd++) strcat(line, fcntl(fd, F_GETFD) < 0 ? "-" : fcntl(fd, F_GETFD) & FD_CLOEXEC ? "c" : "+");
+    say("%s: %s", name, line);
+}
+
+CASE_WITH_PROGRAMS(descriptors) {
+    char *missing[] = {"missing", NULL};
+    char *command[] = {"sh", "-c", "for i in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/self/fd/$i && echo $i; done; echo x >&9", NULL};
+    char text[100] = "";
+    int file = NEED(open("file", O_RDWR | O_CREAT, 0644)), kept = NEED(dup3(file, 7, O_CLOEXEC));
+    pid_t child = vfork();
+    if (child == 0) {
+        close(0);
+        CHECK("again", close(0));
+        CHECK("dup2", dup2(kept, 9));
+        CHECK("dup2 of a closed one", dup2(0, 5));
+        CHECK("dup", dup(kept));
+        CHECK("dup3", dup3(kept, 8, O_CLOEXEC));
+        CHECK("close_range", syscall(SYS_close_range, 4, 6, 0));
+        execve("/nonexistent", missing, environment);
+        say_descriptors("child's");
+        _exit(0);
+    }
+    say_descriptors("parent's");
+    reap("child", child);
+    child = vfork();
+    if (child == 0) {
+        close(file);
+        dup2(kept, 9);
+        dup2(kept, 8);
+        syscall(SYS_close_range, 8, 8, 4);
+        execve("/bin/sh", command, environment);
+        _exit(127);
+    }
+    reap("program", child);
+    CHECK("written", pread(kept, text, sizeof text - 1, 0));
+    say_descriptors("parent's");
+}
+
+CASE_WITH_PROGRAMS(end_of_a_pipe_of_a_program) {
+    char *command[] = {"sh", "-c", "echo out", NULL};
+    char text[16];
+    int ends[2];
+    NEED(pipe(ends));
+    pid_t child = vfork();
+    if (child == 0) {
+        close(ends[0]);
+        dup2(ends[1], 1);
+        close(ends[1]);
+        execve("/bin/sh", command, environment);
+        _exit(127);
+    }
+    close(ends[1]);
+    CHECK("read", read(ends[0], text, sizeof text));
+    CHECK("end", read(ends[0], text, sizeof text));
+    CHECK("closed", close(ends[0]));
+    reap("program", child);
+}
+
+CASE_WITH_PROGRAMS(descriptors_seen_by_others) {
+    char *command[] = {"cat", NULL}, name[64];
+    struct stat info;
+    int ends[2];
+    NEED(pipe2(ends, O_CLOEXEC));
+    pid_t child = vfork();
+    if (child == 0) {
+        dup2(ends[0], 0);
+        dup2(ends[0], 20);
+        close(2);
+        execve("/bin/cat", command, environment);
+        _exit(127);
+    }
+    for (int fd = 0; fd < 24; fd++) {
+        snprintf(name, sizeof name, "/proc/%d/fd/%d", child, fd);
+        if (lstat(name, &info) == 0) say("child has %d", fd);
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        if (fd != ends[0] && fd != ends[1] && lstat(name, &info) == 0) say("parent has %d", fd);
+    }
+    close(ends[1]);
+    reap("cat", child);
+}

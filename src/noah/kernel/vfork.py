@@ -1,10 +1,10 @@
 """The child of a vfork(2) in its parent's place: guest code goes on in the same host process and virtual machine.
 
-Most such children set signals up and execute a program. What they need of a process of their own until then is no
-more than signal actions, a signal mask and registers, and their parent is suspended. So they borrow the parent's
-machine, with its memory, and get a host process when they execute a program (one that is forked without the guest's
-memory), or make the first call that is not in the list, or need a signal: from then on noah.kernel.fork shares by
-copying. Signals that arrive meanwhile are the parent's and wait at the host.
+Most such children set signals and descriptors up and execute a program. What they need of their own until then is no
+more than signal actions, a signal mask, a table of descriptors and registers, and their parent is suspended. So they
+borrow the parent's machine, with its memory, and get a host process when they execute a program (one that is forked
+without the guest's memory), or make the first call that is not in the list, or need a signal: from then on
+noah.kernel.fork shares by copying. Signals that arrive meanwhile are the parent's and wait at the host.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class _Parent:
     __slots__ = (
         "_altstack",
         "_clear_child_tid",
+        "_fds",
         "_fp",
         "_gs",
         "_mask",
@@ -82,6 +83,8 @@ class _Parent:
         self._pending = task.sigpending
         self._signals = {name: getattr(signals, name) for name in SignalState.__slots__}
         task.sigpending = Pending()
+        self._fds = task.fds
+        task.process.fds = task.fds = task.fds.copy()
         self._shown = signals.lend()
 
     def go_on(self, task: Task) -> None:
@@ -96,11 +99,14 @@ class _Parent:
         vcpu.set_fp(self._fp)
         task.sigmask, task.altstack, task.clear_child_tid = self._mask, self._altstack, self._clear_child_tid
         task.sigpending = self._pending
+        task.fds.close_all()
+        task.process.fds = task.fds = self._fds
         for name, value in self._signals.items():
             setattr(signals, name, value)
 
     def let_go(self, task: Task) -> None:
-        """In the child's process: what it did to signals is its own; the rest is as after any fork."""
+        """In the child's process: what it did to signals and descriptors is its own; the rest is as after any fork."""
+        task.fds.succeed(self._fds)
         signals = task.process.signals
         signals.keep(self._shown, self._signals["files"])
 

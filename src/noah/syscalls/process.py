@@ -94,6 +94,8 @@ _MAX_PID_NS_LEVEL: Final = 32
 _GLANCE: Final = 10_000_000  # ns
 _POINTER: Final = struct.Struct("<Q")
 _POINTERS_AT_ONCE: Final = 32
+# None of these closes an open file: the parent's table still refers to each.
+_BORROWED: Final = ("rt_sigaction", "rt_sigprocmask", "close", "close_range", "dup", "dup2", "dup3")
 _MAX_STRINGS_BYTES: Final = 8 << 20  # more cannot pass the checks of execve(2)
 
 
@@ -274,7 +276,7 @@ def _find_program(task: Task, path: int, argv: int, envp: int) -> Program:
 def borrowing(arch: str, table: Sequence[Callable[..., int]]) -> Borrowing:
     """What vfork's children do before they execute a program, and needs no process of their own."""
     numbers = NUMBERS[arch]
-    calls = [numbers[name] for name in ("rt_sigaction", "rt_sigprocmask")]
+    calls = [numbers[name] for name in _BORROWED if name in numbers]
     return Borrowing({number: table[number] for number in calls}, {numbers["execve"]: _find_program})
 
 

@@ -148,6 +148,13 @@ class FdTable:
         other._lowest = self._lowest
         return other
 
+    def succeed(self, other: FdTable) -> None:
+        """In the process of a vfork child, which used this copy of its parent's table in its parent's place."""
+        other._shown = None
+        other.close_all()
+        if self._shown is not None:
+            self.show(self._shown)
+
     def _close(self, fds: list[int]) -> None:
         """Close many; an error of one (EIO of a network file system) does not keep the others open."""
         for fd in fds:
