@@ -53,6 +53,7 @@ def test_no_more_processes(engine: str) -> None:
             assert noah.stdout.readline() == ("0 0\n" if soft != "0" else f"{refused} {refused}\n")
             open_files.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
         noah.stdin.close()
+        assert noah.stdout.read() == f"pid {pid}\n"
     assert noah.returncode == 0
     assert open_files == open_files[:1] * len(open_files)
 

@@ -141,16 +141,26 @@ def _run(task: Task, parent: _Parent) -> int:
 
 def _execute(task: Task, program: Program, parent: _Parent) -> int:
     """The child executes a program: the memory that it shares is none of its own any more."""
+    files = task.host.files
+    ends: tuple[int, ...] = ()
     try:
+        reader, writer = ends = files.pipe()
         pid = fork_for_program(task)
     except LinuxError:
+        for end in ends:
+            files.close(end)
         program.close()
         raise
     if pid:
         program.close()
+        files.close(writer)
+        files.read(reader, 1)  # until there is nobody to write: the program is loaded, or the child dead
+        files.close(reader)
         return pid
+    files.close(reader)
     parent.let_go(task)
     program.execute(task, machine_is_empty=True)
+    files.close(writer)
     raise NoReturn
 
 
