@@ -392,10 +392,11 @@ class KvmMachine:
         assert isinstance(vcpu, KvmVcpu)
         self._close_descriptors()
         self._open()
-        self.vcpus = [vcpu]
+        self.vcpus = []
         if self.words is not None:
             self._install_words(watch=False)
         vcpu.after_fork()
+        self.vcpus = [vcpu]
 
     def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:
         assert isinstance(vcpu, KvmVcpu)
@@ -415,8 +416,9 @@ class KvmMachine:
         self._zone.rewind()
         self._open()
         self._set_up()
-        self.vcpus = [vcpu]
+        self.vcpus = []
         vcpu.start_anew()
+        self.vcpus = [vcpu]
         return 0
 
     def _close_descriptors(self) -> None:
