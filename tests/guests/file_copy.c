@@ -48,6 +48,35 @@ CASE(sendfile) {
     CHECK("out appends", sendfile(NEED(open("out", O_WRONLY | O_APPEND)), in, &offset, 1));
 }
 
+CASE(sendfile_without_waiting) {
+    static char big[3 << 20], back[sizeof big];
+    for (size_t i = 0; i < sizeof big; i++) big[i] = i * 7 + i / 4096;
+    int in = NEED(open("in", O_RDWR | O_CREAT, 0600)), sockets[2];
+    NEED(write(in, big, sizeof big));
+    NEED(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sockets));
+    off_t offset = 0;
+    size_t got = 0;
+    bool waited = false;
+    while (got < sizeof big) {
+        ssize_t sent = sendfile(sockets[0], in, &offset, sizeof big - offset);
+        if (sent < 0) waited = errno == EAGAIN;
+        ssize_t n;
+        while ((n = read(sockets[1], back + got, sizeof back - got)) > 0) got += n;
+    }
+    BOOL("equal", !memcmp(big, back, sizeof big));
+    BOOL("was full", waited || offset == sizeof big);
+    CHECK("at the end", sendfile(sockets[0], in, &offset, 1));
+    close(sockets[1]);
+    signal(SIGPIPE, SIG_IGN);
+    offset = 0;
+    CHECK("nobody reads", sendfile(sockets[0], in, &offset, 10));
+    say("offset %ld", (long)offset);
+    IN_CHILD("a signal") {
+        signal(SIGPIPE, SIG_DFL);
+        sendfile(sockets[0], in, &offset, 10);
+    }
+}
+
 CASE(copy_file_range) {
     put_text("in", "0123456789");
     int in = NEED(open("in", O_RDWR)), out = NEED(open("out", O_RDWR | O_CREAT, 0644)), ends[2];

@@ -52,6 +52,35 @@ CASE(streams) {
     CHECK("nobody reads", send(ends[0], "x", 1, MSG_NOSIGNAL));
 }
 
+CASE(without_flags) {
+    int pair[2], alone = NEED(socket(AF_INET, SOCK_STREAM, 0)), listener = NEED(socket(AF_INET, SOCK_STREAM, 0));
+    char text[8] = "";
+    NEED(listen(listener, 1));
+    NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    signal(SIGPIPE, SIG_IGN);
+    CHECK("send", send(pair[0], "abcdef", 6, 0));
+    CHECK("part", recv(pair[1], text, 2, 0));
+    CHECK("nothing", recv(pair[1], text, 0, 0));
+    CHECK("bad pointer", recv(pair[1], BAD_POINTER, 4, 0));
+    CHECK("rest", recv(pair[1], text, 8, MSG_DONTWAIT));
+    say("%.4s", text);
+    CHECK("empty", recv(pair[1], text, 8, MSG_DONTWAIT));
+    CHECK("send nothing", send(pair[0], text, 0, 0));
+    CHECK("send from a bad pointer", send(pair[0], BAD_POINTER, 4, 0));
+    CHECK("send alone", send(alone, text, 1, 0));
+    CHECK("send nothing alone", send(alone, text, 0, 0));
+    CHECK("receive alone", recv(alone, text, 1, 0));
+    CHECK("receive from a listener", recv(listener, text, 1, 0));
+    NEED(shutdown(pair[0], SHUT_WR));
+    CHECK("the end", recv(pair[1], text, 8, 0));
+    CHECK("send after it", send(pair[0], text, 1, 0));
+    IN_CHILD("with a signal") {
+        signal(SIGPIPE, SIG_DFL);
+        CHECK("MSG_NOSIGNAL", send(pair[0], text, 1, MSG_NOSIGNAL));
+        send(pair[0], text, 1, 0);
+    }
+}
+
 CASE(datagrams) {
     int ends[2];
     pair_of(SOCK_DGRAM, ends);

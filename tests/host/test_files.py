@@ -138,6 +138,9 @@ def test_copy_file_range_and_sendfile(host: Host, dirfd: int) -> None:
         assert files.pread(b, 10, 0) == bytes(range(90, 100))
         r, w = files.pipe()
         with closing(host, r, w):
+            if not host.caps.events:  # the portable host
+                fails(EINVAL, files.sendfile, w, a, 3, 4)
+                return
             assert files.sendfile(w, a, 3, 4) == 4
             assert files.read(r, 10) == bytes(range(3, 7))
             files.lseek(a, 0, l.SEEK_SET)

@@ -101,7 +101,9 @@ class Files(Protocol):
 
     def lseek(self, fd: int, offset: int, whence: int) -> int: ...
     def copy_file_range(self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, count: int) -> int: ...
-    def sendfile(self, out_fd: int, in_fd: int, offset: int | None, count: int) -> int: ...
+    def sendfile(self, out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
+        """EINVAL where the host cannot do it with these files."""
+
     def splice(
         self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, count: int, flags: int = 0
     ) -> int:

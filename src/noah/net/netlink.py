@@ -55,7 +55,7 @@ class NetlinkFile(SocketFile):
         sockets = caller.host.sockets
         tree = caller.fs.mounts.anonymous
         here, there = sockets.socketpair(AF_UNIX, SOCK_DGRAM | flags & SOCK_NONBLOCK)
-        super().__init__(tree, Handle(tree.files, here), sockets, flags)
+        super().__init__(tree, Handle(tree.files, here), sockets, flags, stream=False)
         self._other = Handle(tree.files, there)
         self._port = 0
         self._own_port = caller.pid

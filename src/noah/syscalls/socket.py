@@ -235,7 +235,10 @@ def recvfrom(
 ) -> int:
     """recv(2): receive a message, and where it is from."""
     views = task.mem.buffer(buf, min(length, (1 << 63) - 1), write=True)
-    received = _socket(task, sockfd).receive(task, views, 0, flags)
+    file = _socket(task, sockfd)
+    if not addr:
+        return file.receive_bare(task, views, flags)
+    received = file.receive(task, views, 0, flags)
     _write_address(task, guest_address(task.process.network, received.address), addr, addrlen)
     return received.length
 
