@@ -62,7 +62,6 @@ CONFINED: Final = CAP_FULL_SET & ~(
     | 1 << CAP_SYS_TTY_CONFIG
     | 1 << CAP_NET_ADMIN
     | 1 << CAP_LINUX_IMMUTABLE
-    | 1 << CAP_DAC_READ_SEARCH
     | 1 << CAP_IPC_OWNER
     | 1 << CAP_AUDIT_CONTROL
     | 1 << CAP_AUDIT_READ
@@ -75,7 +74,9 @@ CONFINED: Final = CAP_FULL_SET & ~(
     | 1 << CAP_BPF
     | 1 << CAP_CHECKPOINT_RESTORE
 )
-"""What root of a box with its own root keeps of the host's capabilities: nothing that is about the whole machine."""
+"""What root of a box with its own root keeps of the host's capabilities: nothing that is about the whole machine.
+
+CAP_DAC_READ_SEARCH stays, as files may give it to programs: there is no open_by_handle_at(2) to leave the root by."""
 
 
 class FileCapabilities(NamedTuple):
