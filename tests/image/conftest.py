@@ -95,5 +95,5 @@ def noah_of(request: pytest.FixtureRequest) -> WholeNoah:
 def name(noah_of: WholeNoah) -> Iterator[str]:
     """A name for the test's container, which goes with the test."""
     yield "test"
-    for words in (["rm", "--force", "test"], ["rmi", "next"]):
-        run([*noah_of.command, *words], cwd="/", env=noah_of.environ, user=noah_of.user)
+    noah_of.forget("rm", "--force", "test")
+    noah_of.forget("rmi", "next")

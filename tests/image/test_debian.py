@@ -84,7 +84,7 @@ def sections(output: str) -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def loaded(noah_of: Noah) -> Iterator[str]:
     """An image in which the packages are only to be unpacked and configured."""
-    noah_of("rm", "--force", "loading")
+    noah_of.forget("rm", "--force", "loading")
     noah_of.shell("loading", "debian", f"apt-get update -q; apt-get install -y --download-only {SMALL}")
     noah_of("commit", "loading", "loaded")
     noah_of("rm", "loading")

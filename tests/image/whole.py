@@ -38,6 +38,10 @@ class Noah:
         assert result.status == 0, f"{words}: {output[-3000:]}{result.stderr.decode('utf-8', 'replace')[-2000:]}"
         return output
 
+    def forget(self, *words: str) -> None:
+        """Run a command that removes what may not be there."""
+        run([*self.command, *words], cwd="/", env=self.environ, user=self.user)
+
     def shell(self, name: str, image: str, script: str, *options: str) -> str:
         """Run a script in a new container of an image; the container is kept."""
         return self("run", "--name", name, "-e", QUIET, *options, image, "sh", "-ec", script)
