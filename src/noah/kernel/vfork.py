@@ -46,12 +46,14 @@ def vfork(task: Task, begin: Callable[[], None]) -> int:
 
     begin: makes the registers the child's.
     """
+    own = task.pid
     parent = _Parent(task)
-    begin()
     try:
+        begin()
         pid = _run(task, parent)
-    except LinuxError:  # no process for the child: as if there had never been one
-        parent.go_on(task)
+    except BaseException:
+        if task.pid == own:  # no process for the child: as if there had never been one
+            parent.go_on(task)
         raise
     parent.go_on(task)
     _pass_on(task, pid)

@@ -401,7 +401,10 @@ class KvmMachine:
     def fork_empty(self, vcpu: Vcpu, fork: Callable[[], int]) -> int:
         assert isinstance(vcpu, KvmVcpu)
         # Neither copied nor given back page by page: a large parent's memory is what makes a fork slow.
-        self.arena.show_to_children(False)
+        try:
+            self.arena.show_to_children(False)
+        except OSError:
+            pass  # the host has no more mappings to give
         try:
             pid = fork()
         except BaseException:
