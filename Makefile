@@ -36,8 +36,15 @@ test-stress: $(READY)  ## stress-ng's stressors as guests, compared with their n
 	@tools/setup.sh need stress-ng
 	@$(PYTEST) -q -m stress
 
+test-servers: $(READY) build-tools  ## servers under load, compared with their native runs (10 minutes)
+	@tools/setup.sh need mmdebstrap
+	@$(PYTEST) -q -m slow --timeout 900 tests/servers
+
 fuzz: $(READY) build-tools  ## random system calls
 	@$(PYTEST) -q -m fuzz --timeout 7200 -o faulthandler_timeout=7000
+
+bench-servers: $(READY)  ## servers natively and in Noah, side by side (ARGS="--root DIR --rows nginx")
+	@$(BIN)/python bench/servers.py $(ARGS)
 
 bench: $(READY) build-tools  ## the workloads natively and in Noah, side by side (ARGS="--rows getppid,stat")
 	@$(BIN)/python bench/run.py $(ARGS)
@@ -56,4 +63,4 @@ clean:  ## remove everything that a target made here
 help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: demo test check test-slow test-suites test-svm test-stress fuzz bench build-tools clean help
+.PHONY: demo test check test-slow test-suites test-servers test-svm test-stress fuzz bench bench-servers build-tools clean help
