@@ -1,4 +1,5 @@
 /* vfork(2): what is the child's own although it shares its parent's memory, and how it ends or executes a program. */
+#include <sys/ioctl.h>
 #include <sys/time.h>
 
 #include "guest.h"
@@ -366,4 +367,34 @@ CASE_WITH_PROGRAMS(descriptors_seen_by_others) {
     }
     close(ends[1]);
     reap("cat", child);
+}
+
+CASE(interrupt_from_the_terminal) {
+    int ends[2], master = NEED(posix_openpt(O_RDWR | O_NOCTTY));
+    char byte;
+    NEED(pipe(ends));
+    NEED(grantpt(master));
+    NEED(unlockpt(master));
+    pid_t child = fork();
+    if (child == 0) {
+        NEED(setsid());
+        int terminal = NEED(open(ptsname(master), O_RDWR));
+        NEED(ioctl(terminal, TIOCSCTTY, 0));
+        handle(SIGINT, note);
+        if (write(ends[1], "r", 1) != 1) _exit(1);
+        pid_t inner = vfork();
+        if (inner == 0) {
+            handle(SIGINT, SIG_DFL);
+            int64_t end = now_ns(CLOCK_MONOTONIC) + 3000000000;
+            while (now_ns(CLOCK_MONOTONIC) < end) {}
+            _exit(0);
+        }
+        reap("child of vfork", inner);
+        say("parent handled %s", signal_name(handled));
+        _exit(0);
+    }
+    NEED(read(ends[0], &byte, 1));
+    sleep_ms(100);
+    if (write(master, "\003", 1) != 1) _exit(1);
+    reap("session", child);
 }

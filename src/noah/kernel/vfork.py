@@ -15,6 +15,7 @@ from typing import Final
 from noah.abi.errno import LinuxError
 from noah.abi.sched import CLONE_CLEAR_SIGHAND, CLONE_SETTLS, CLONE_VFORK, CLONE_VM
 from noah.abi.signal import SI_KERNEL, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGSEGV, SIGTSTP, bit
+from noah.host.values import Siginfo
 from noah.kernel.control import NoReturn, ProcessExit
 from noah.kernel.fork import fork, fork_for_program
 from noah.kernel.pending import Pending
@@ -56,7 +57,6 @@ def vfork(task: Task, begin: Callable[[], None]) -> int:
             parent.go_on(task)
         raise
     parent.go_on(task)
-    _pass_on(task, pid)
     return pid
 
 
@@ -65,6 +65,7 @@ class _Parent:
 
     __slots__ = (
         "_altstack",
+        "_arrived",
         "_clear_child_tid",
         "_fds",
         "_fp",
@@ -87,7 +88,14 @@ class _Parent:
         task.sigpending = Pending()
         self._fds = task.fds
         task.process.fds = task.fds = task.fds.copy()
+        self._arrived: list[Siginfo] = []
         self._shown = signals.lend()
+
+    def before_fork(self, task: Task) -> None:
+        """What a terminal has sent to the process group meanwhile is for the child as well."""
+        host = task.host.signals
+        if host.pending() & _OF_TERMINALS:
+            self._arrived = host.collect()
 
     def go_on(self, task: Task) -> None:
         """In the parent's process: everything is as it was."""
@@ -105,12 +113,17 @@ class _Parent:
         task.process.fds = task.fds = self._fds
         for name, value in self._signals.items():
             setattr(signals, name, value)
+        if self._arrived:
+            signals.take_over(task, self._arrived)
 
     def let_go(self, task: Task) -> None:
         """In the child's process: what it did to signals and descriptors is its own; the rest is as after any fork."""
         task.fds.succeed(self._fds)
         signals = task.process.signals
         signals.keep(self._shown, self._signals["files"])
+        for info in self._arrived:
+            if info.code == SI_KERNEL and bit(info.signo) & _OF_TERMINALS:
+                signals.send(task, info)
 
 
 def _run(task: Task, parent: _Parent) -> int:
@@ -145,6 +158,7 @@ def _execute(task: Task, program: Program, parent: _Parent) -> int:
     """The child executes a program: the memory that it shares is none of its own any more."""
     files = task.host.files
     ends: tuple[int, ...] = ()
+    parent.before_fork(task)
     try:
         reader, writer = ends = files.pipe()
         pid = fork_for_program(task)
@@ -171,6 +185,7 @@ def _get_a_process(task: Task, kind: int, parent: _Parent) -> int:
     arch, regs = task.process.arch, task.vcpu.regs
     if kind == EXIT_SYSCALL:
         regs[arch.pc] = regs[arch.pc] - arch.insn_size & _MASK  # it makes the call again
+    parent.before_fork(task)
     pid = fork(task, CLONE_VM | CLONE_VFORK)
     if pid:
         return pid
@@ -180,14 +195,3 @@ def _get_a_process(task: Task, kind: int, parent: _Parent) -> int:
     elif kind == EXIT_CRASHED:
         raise ProcessExit(signal=SIGSEGV)
     raise NoReturn
-
-
-def _pass_on(task: Task, pid: int) -> None:
-    """What a terminal has sent to the process group meanwhile was for the child as well."""
-    host, signals = task.host, task.process.signals
-    if host.signals.pending() & _OF_TERMINALS:
-        found = host.signals.collect()
-        signals.take_over(task, found)
-        for info in found:
-            if info.code == SI_KERNEL and bit(info.signo) & _OF_TERMINALS:
-                host.procs.kill(pid, info.signo)
