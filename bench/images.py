@@ -35,11 +35,16 @@ IMAGE: Final = "bench"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A script of sh(1) for both sides. What it prints must be equal, but for a line `seconds N` that is the figure."""
+    """A script of sh(1) for both sides. What it prints must be equal, but for a line `took NANOSECONDS`."""
 
     name: str
     what: str
     script: str
+
+
+def timed(command: str) -> str:
+    """A script that runs a command, and says how long that took."""
+    return f"from=$(date +%s%N); {command}\nto=$(date +%s%N); echo took $((to - from))\n"
 
 
 ROWS: Final = (
@@ -53,17 +58,17 @@ ROWS: Final = (
         "ps_aux",
         f"ps aux beside {PROCESSES} processes",
         f'for i in $(seq {PROCESSES}); do sleep 12345 & all="$all $!"; done; sleep 1; ps aux >/dev/null\n'
-        "from=$(date +%s%N); ps aux > /tmp/ps; to=$(date +%s%N); grep -c 'sleep 12345' /tmp/ps\n"
-        "echo seconds $((to - from)) | sed 's/.........$/.&/'; kill $all",
+        + timed("ps aux > /tmp/ps")
+        + 'for each in $all; do grep -c "^root *$each .*sleep 12345" /tmp/ps; done; kill $all',
     ),
-    Row("find_usr", "find counts the files below /usr", "find /usr | wc -l"),
-    Row("tar_share", "tar of /usr/share into wc", "tar cf - --sort=name /usr/share | wc -c"),
+    Row("find_usr", "find counts the files below /usr", timed("find /usr | wc -l")),
+    Row("tar_share", "tar of /usr/share into wc", timed("tar cf - --sort=name /usr/share 2>/dev/null | wc -c")),
     Row(
         "git_add",
         f"git init, add and commit of {N_GIT_FILES:,} files",
         f"mkdir /g && cd /g && i=0; while [ $i -lt {N_GIT_FILES} ]; do echo $i > f$i; i=$((i+1)); done\n"
-        "from=$(date +%s%N); git init -q . && git add . && git -c user.name=a -c user.email=b commit -qm c\n"
-        "to=$(date +%s%N); git ls-files | wc -l; echo seconds $((to - from)) | sed 's/.........$/.&/'",
+        + timed("git init -q . && git add . && git -c user.name=a -c user.email=b commit -qm c")
+        + "git ls-files | wc -l",
     ),
 )
 PULL: Final = "pull"
@@ -131,8 +136,8 @@ class Bench:
         if done.status:
             raise Failure(f"exit status {done.status}: {done.errors[-200:]}")
         lines = done.output.splitlines()
-        said = [line for line in lines if line.startswith(b"seconds ")]
-        seconds = float(said[0].split()[1]) if said else done.seconds
+        said = [line for line in lines if line.startswith(b"took ")]
+        seconds = int(said[0].split()[1]) / 1e9 if said else done.seconds
         return seconds, b"\n".join(line for line in lines if line not in said)
 
     def pull(self) -> float:
