@@ -436,7 +436,7 @@ class AddressSpace:
     def is_private_memory(self, offset: int) -> bool:
         """Whether a page of the arena is behind a private area (of which a forked child has its own copy)."""
         for vma in self.vmas:
-            if vma.offset <= offset < vma.offset + vma.end - vma.start:
+            if 0 <= vma.offset <= offset < vma.offset + vma.end - vma.start:
                 return vma.flags & MAP_TYPE == MAP_PRIVATE
         return False
 

@@ -299,3 +299,16 @@ class SpaceMachine(RuleBasedStateMachine):
 
 SpaceMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
 TestSpace = SpaceMachine.TestCase
+
+
+def test_only_what_areas_have_memory_for_is_private() -> None:
+    """An area that cannot be accessed has no memory yet: it must not pass for the start of the arena."""
+    space = AddressSpace(MACHINE, HOST)
+    reserved = MAP_PRIVATE | MAP_ANONYMOUS
+    space.mmap(0, 64 << 20, PROT_NONE, reserved, None, 0)
+    used = space.mmap(0, PAGE, READ_WRITE, reserved, None, 0)
+    vma = space.vmas.find(used)
+    assert vma is not None
+    assert space.is_private_memory(vma.offset)
+    assert not space.is_private_memory(vma.offset + PAGE)
+    space.reset()
