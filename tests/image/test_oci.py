@@ -445,10 +445,10 @@ def test_no_password_and_a_wrong_one(
     oci.serve(server, "a", {"latest": image.manifest}, image)
     server.guard = Guard(server, "ann:secret", basic=basic)
     name = f"127.0.0.1:{server.server_port}"
-    with pytest.raises(ImageError, match=r"docker login 127|password is wrong"):
+    with pytest.raises(ImageError, match=r"noah login 127|password is wrong"):
         pull(store, registry(store, server, "a", progress), progress)
     docker_config(tmp_path, {"auths": {name: {"auth": base64.b64encode(b"ann:wrong").decode()}}})
-    with pytest.raises(ImageError, match=r"docker login 127|password is wrong"):
+    with pytest.raises(ImageError, match=r"noah login 127|password is wrong"):
         pull(store, registry(store, server, "a", progress), progress)
 
 
