@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.running import NOAH, environment, need_engine, need_programs, noah_command, working_directory
+from tests.running import (
+    NOAH,
+    descendants,
+    environment,
+    kill_new,
+    need_engine,
+    need_programs,
+    noah_command,
+    working_directory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -270,6 +279,7 @@ def test_window_size(engine: str) -> None:
 
 def test_hang_up_ends_the_session(engine: str) -> None:
     with working_directory() as cwd:
+        others = set(descendants(os.getpid()))
         terminal = Terminal(noah(engine, BASH), cwd)
         terminal.expect(PROMPT)
         terminal.send("echo begin; sleep 100 & sleep 100\n")
@@ -281,7 +291,9 @@ def test_hang_up_ends_the_session(engine: str) -> None:
         if not ended[0]:
             os.kill(terminal.pid, signal.SIGKILL)
             os.waitpid(terminal.pid, 0)
+        left = kill_new(others, grace=10)  # those that nobody has waited for are ours, where we adopt orphans
         assert ended[0], "the shell outlived its terminal"
+        assert left == 0, "a job outlived its terminal"
 
 
 def test_noah_itself_can_be_stopped_and_continued(engine: str) -> None:

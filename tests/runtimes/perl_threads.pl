@@ -49,7 +49,9 @@ print 'at most two: ', ($most <= 2 ? 'yes' : 'no'), "\n";
 my $failed = threads->create(sub { local $SIG{__WARN__} = sub {}; die "inside\n" });
 $failed->join;
 print 'error: ', $failed->error;
-my $endless = threads->create(sub { $SIG{KILL} = sub { threads->exit }; sleep 0.01 while 1 });
+my $listens = Thread::Queue->new;
+my $endless = threads->create(sub { $SIG{KILL} = sub { threads->exit }; $listens->enqueue(1); sleep 0.01 while 1 });
+$listens->dequeue;
 $endless->kill('KILL')->join;
 print "killed\n";
 
