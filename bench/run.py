@@ -234,9 +234,11 @@ def main() -> int:
     if bare:
         price = statistics.median(bare)
         print(f"Bare exit of the engine in a minimal Python loop: {duration(price)} (least {duration(min(bare))}).")
-        null_call = next((result for result in results.values() if result.row == "getppid" and result.complete), None)
+        null_call = next(
+            (result for result in results.values() if result.row == "null_by_exit" and result.complete), None
+        )
         if null_call:
-            print(f"getppid in Noah: {number(statistics.median(null_call.noah) / price)} bare exits.")
+            print(f"null_by_exit in Noah: {number(statistics.median(null_call.noah) / price)} bare exits.")
     if options.json:
         options.json.write_text(json.dumps(describe(options, bare, list(results.values())), indent=1) + "\n")
     return 1 if any(result.failure for result in results.values()) else 0

@@ -3,6 +3,7 @@
 #include "micro.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -21,6 +22,14 @@ static void loop_getppid(long count)
     long parent = getppid();
     while (count--)
         must(syscall(SYS_getppid) == parent, "getppid");
+}
+
+/* One that Noah never answers from beside the guest (noah.syscalls.beside). */
+static void loop_null_by_exit(long count)
+{
+    long highest = sched_get_priority_max(SCHED_OTHER);
+    while (count--)
+        must(syscall(SYS_sched_get_priority_max, SCHED_OTHER) == highest, "sched_get_priority_max");
 }
 
 static void loop_clock(long count)
@@ -112,6 +121,7 @@ static void loop_signal_self(long count)
 
 const struct row file_rows[] = {
     {"getppid", NULL, loop_getppid, NULL},
+    {"null_by_exit", NULL, loop_null_by_exit, NULL},
     {"clock_gettime", NULL, loop_clock, NULL},
     {"pread_1", open_scratch, loop_pread_1, close_scratch},
     {"pread_4k", open_scratch, loop_pread_4k, close_scratch},
