@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from noah.image.debian.bootstrap import choose
 from noah.image.debian.sources import (
     Mirror,
     beside,
@@ -15,6 +16,7 @@ from noah.image.debian.sources import (
     read_settings,
     read_sources,
 )
+from noah.image.errors import ImageError
 
 
 def apt(tmp_path: Path, **files: str) -> Path:
@@ -92,3 +94,23 @@ def test_proxies_of_apt(tmp_path: Path) -> None:
 def test_security_archive_beside_a_mirror() -> None:
     assert beside("http://m.example/debian") == "http://m.example/debian-security"
     assert beside("http://m.example/mirror") == ""
+
+
+@pytest.mark.parametrize(
+    ("named", "own", "found"),
+    [
+        ("http://m.example/debian/", Mirror("http://o.example/x", "http://s.example/s"), "http://m.example/debian"),
+        ("", Mirror("http://o.example/debian", "http://s.example/s"), "http://o.example/debian"),
+    ],
+)
+def test_a_named_mirror_comes_before_the_hosts(named: str, own: Mirror, found: str) -> None:
+    assert choose(named, own) == Mirror(found, "http://m.example/debian-security" if named else "http://s.example/s")
+
+
+def test_security_archive_is_beside_where_the_host_has_no_source_of_it() -> None:
+    assert choose("", Mirror("http://o.example/debian", "")).security == "http://o.example/debian-security"
+
+
+def test_no_mirror_at_all_is_said_with_what_to_do() -> None:
+    with pytest.raises(ImageError, match=r"--mirror URL or \$NOAH_DEBIAN_MIRROR"):
+        choose("", Mirror("", "http://s.example/s"))

@@ -187,8 +187,8 @@ Options for debian:
                           the essential packages and apt (minbase, the default), all that Debian calls important too,
                           or what is needed to build packages
   --include PACKAGE,...   further packages, with all that they depend on
-  --mirror URL            where the archive is; default: $NOAH_DEBIAN_MIRROR, the mirror that the host's own apt is
-                          configured for, http://deb.debian.org/debian
+  --mirror URL            where the archive is (http, https, file); default: $NOAH_DEBIAN_MIRROR, else the mirror that
+                          the host's own apt is configured for
   --keyring FILE          accept the signatures of these keys instead of those of Debian's archive
   --allow-expired         accept indices whose time is over (as does an apt with Check-Valid-Until "false")
 

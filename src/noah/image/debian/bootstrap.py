@@ -17,7 +17,7 @@ from noah.image.debian.dpkg import Unpacked, md5, trigger_files
 from noah.image.debian.package import DebFile
 from noah.image.debian.release import Release
 from noah.image.debian.resolve import Archive, Package, resolve
-from noah.image.debian.sources import PUBLIC, PUBLIC_SECURITY, Mirror
+from noah.image.debian.sources import Mirror
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.fetch import Fetcher, Wanted
 from noah.image.owners import host_of
@@ -52,7 +52,7 @@ _POLICY: Final = b"#!/bin/sh\n# There is no init system: services are started by
 
 
 class Request(NamedTuple):
-    """What to make. mirror: "" for the host's or the public one."""
+    """What to make. mirror: "" for the one that the host's own apt uses."""
 
     suite: str
     arch: str
@@ -67,7 +67,7 @@ class Bootstrap:
     """One pull."""
 
     def __init__(self, store: Store, request: Request, progress: Progress, run: Run, apt: Path = _APT) -> None:
-        """apt: where the host's own apt is configured, if it has one."""
+        """apt: where the host's own apt is configured, if it has one. ImageError."""
         self._store = store
         self._request = request
         self._progress = progress
@@ -75,7 +75,7 @@ class Bootstrap:
         settings = sources.read_settings(apt)
         self._fetch = Fetcher(store, progress, sources.proxies(settings))
         self._dates_count = sources.checks_dates(settings) and not request.allow_expired
-        self._mirror = _choose(request.mirror, sources.find_mirror(sources.read_sources(apt)))
+        self._mirror = choose(request.mirror, sources.find_mirror(sources.read_sources(apt)))
         keyrings = request.keyrings or (releases.SHIPPED, *(path for path in (releases.HOSTS,) if path.exists()))
         self._keys = releases.read_keys(keyrings)
 
@@ -328,11 +328,9 @@ def _script(packages: list[Unpacked]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _choose(mirror: str, own: Mirror) -> Mirror:
-    """The mirror named, else the host's own, else the public one."""
-    if mirror:
-        mirror = mirror.rstrip("/")
-        return Mirror(mirror, sources.beside(mirror))
-    if own.main:
-        return Mirror(own.main, own.security or sources.beside(own.main) or PUBLIC_SECURITY)
-    return Mirror(PUBLIC, PUBLIC_SECURITY)
+def choose(mirror: str, own: Mirror) -> Mirror:
+    """The mirror named, else the one that the host's own apt uses. ImageError if there is none."""
+    main = mirror.rstrip("/") or own.main
+    if not main:
+        raise ImageError("no mirror of Debian's archive is known here: name one by --mirror URL or $NOAH_DEBIAN_MIRROR")
+    return Mirror(main, ("" if mirror else own.security) or sources.beside(main))

@@ -9,9 +9,6 @@ from typing import Final, NamedTuple
 
 from noah.image.debian.control import paragraphs, parse, words
 
-PUBLIC: Final = "http://deb.debian.org/debian"
-PUBLIC_SECURITY: Final = "http://deb.debian.org/debian-security"
-
 _LINE: Final = re.compile(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s*(.*)")
 _SUITES: Final = {
     "stable",
