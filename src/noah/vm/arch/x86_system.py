@@ -42,6 +42,7 @@ USER_DS: Final = 0x2B
 USER_CS: Final = 0x33
 TSS_SELECTOR: Final = 0x40
 STAR: Final = 0x0023_0010_0000_0000
+FMASK: Final = 0x47500  # flags that SYSCALL clears: TF DF IOPL NT AC, as Linux; IF stays as it is: see noah.vm.kvm.vcpu
 
 GDT_ADDRESS: Final = USER_LIMIT + _GDT
 GDT_LIMIT: Final = 16 * 8 - 1

@@ -32,7 +32,8 @@ from typing import Final, Protocol
 
 from noah.vm.api import Answer, Registers
 from noah.vm.arch.x86_64 import RAX, RCX, RIP
-from noah.vm.arch.x86_system import MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
+from noah.vm.arch.x86_code import JMP, JRCXZ, Code
+from noah.vm.arch.x86_system import FMASK, MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
 from noah.vm.arena import PAGE, Arena
 from noah.vm.kvm import words as inner
 from noah.vm.kvm.words import Words
@@ -57,7 +58,6 @@ DECLINED: Final = 2  # exit with the call
 _PATIENCE: Final = 800  # turns of the stub's loop (some 50 ns each) until the server takes the call
 _FIRST_PATIENCE: Final = 2000  # if it has just been woken
 _MORE_PATIENCE: Final = 4000  # and until it has answered
-_NOT_KEPT: Final = 0x47500  # flags that SYSCALL clears (MSR_FMASK): a call with one of them needs the long way
 
 _STUB: Final = 0x20  # in the trap page, behind its other code
 STUB_ADDRESS: Final = TRAP_ADDRESS + _STUB
@@ -117,84 +117,58 @@ class OneOrMore(Protocol):
     def vcpus(self) -> Sequence[object]: ...
 
 
-class _Code:
-    """Machine code that reaches the mailbox by its distance (SDM vol. 2)."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self._marks: dict[str, int] = {}
-        self._jumps: list[tuple[int, str]] = []
-
-    def mark(self, name: str) -> None:
-        self._marks[name] = len(self.data)
-
-    def at(self, name: str) -> int:
-        return self._marks[name]
-
-    def mail(self, opcode: bytes, field: int, immediate: bytes = b"") -> None:
-        """An instruction whose operand is a field of the mailbox."""
-        end = STUB_ADDRESS + len(self.data) + len(opcode) + 4 + len(immediate)
-        self.data += opcode + struct.pack("<i", MAIL_ADDRESS + field - end) + immediate
-
-    def jump(self, opcode: int, target: str) -> None:
-        """A jump over less than 128 bytes: 0xEB jmp, 0xE3 jrcxz."""
-        self._jumps.append((len(self.data) + 1, target))
-        self.data += bytes((opcode, 0))
-
-    def finish(self) -> bytes:
-        for at, target in self._jumps:
-            struct.pack_into("<b", self.data, at, self._marks[target] - at - 1)
-        return bytes(self.data)
-
-
-def _assemble() -> _Code:
+def _assemble() -> Code:
     """The stub. It changes no flags, and of the registers only those that SYSCALL leaves to it: rax, rcx."""
-    code = _Code()
-    code.mail(b"\x48\x89\x0d", _RIP)  # mov %rcx,rip
-    code.mail(b"\x8b\x0d", OPEN)  # mov open,%ecx
-    code.jump(0xE3, "closed")
-    code.jump(0xEB, "open")
+    code = Code(STUB_ADDRESS)
+
+    def mail(text: str, field: int, *immediates: int) -> None:
+        code.reach(text, MAIL_ADDRESS + field, *immediates)
+
+    mail("48 89 0d", _RIP)  # mov %rcx,rip
+    mail("8b 0d", OPEN)  # mov open,%ecx
+    code.jump(JRCXZ, "closed")
+    code.jump(JMP, "open")
     code.mark("closed")
-    code.mail(b"\x48\x8b\x0d", _RIP)  # mov rip,%rcx
+    mail("48 8b 0d", _RIP)  # mov rip,%rcx
     code.mark("exit")
-    code.data += _EXIT.ljust(_JUMP_SIZE, b"\x90")  # or a jump to the code of noah.vm.kvm.words
+    code.put(_EXIT.ljust(_JUMP_SIZE, b"\x90").hex())  # or a jump to the code of noah.vm.kvm.words
     code.mark("open")
-    code.data += b"\x8d\x88"  # lea -number(%rax),%ecx: of the calls that this code is for
+    code.put("8d 88")  # lea -number(%rax),%ecx: of the calls that this code is for
     code.mark("number")
-    code.data += struct.pack("<i", _NONE)
-    code.jump(0xE3, "closed")
-    code.mail(b"\x48\x89\x05", _NUMBER)  # mov %rax,number
-    for index, opcode in enumerate((b"\x48\x89\x3d", b"\x48\x89\x35", b"\x48\x89\x15", b"\x4c\x89\x15")):
-        code.mail(opcode, _ARGS + 8 * index)  # %rdi, %rsi, %rdx, %r10
-    code.mail(b"\x4c\x89\x05", _ARGS + 32)  # %r8
-    code.mail(b"\x4c\x89\x0d", _ARGS + 40)  # %r9
-    code.mail(b"\x4c\x89\x1d", _FLAGS)  # %r11
-    code.mail(b"\x8b\x05", PATIENCE)  # mov patience,%eax
+    code.put("", _NONE)
+    code.jump(JRCXZ, "closed")
+    mail("48 89 05", _NUMBER)  # mov %rax,number
+    for index, text in enumerate(("48 89 3d", "48 89 35", "48 89 15", "4c 89 15")):
+        mail(text, _ARGS + 8 * index)  # %rdi, %rsi, %rdx, %r10
+    mail("4c 89 05", _ARGS + 32)  # %r8
+    mail("4c 89 0d", _ARGS + 40)  # %r9
+    mail("4c 89 1d", _FLAGS)  # %r11
+    mail("8b 05", PATIENCE)  # mov patience,%eax
     code.mark("post")
-    code.mail(b"\xc7\x05", POSTED, b"\x01\0\0\0")  # movl $1,posted
+    mail("c7 05", POSTED, 1)  # movl $1,posted
     code.mark("watch")
-    code.mail(b"\x8b\x0d", POSTED)
-    code.jump(0xE3, "answered")
-    code.data += b"\xf3\x90\x8d\x40\xff\x89\xc1"  # pause; lea -1(%rax),%eax; mov %eax,%ecx
-    code.jump(0xE3, "late")
-    code.jump(0xEB, "watch")
+    mail("8b 0d", POSTED)
+    code.jump(JRCXZ, "answered")
+    code.put("f3 90 8d 40 ff 89 c1")  # pause; lea -1(%rax),%eax; mov %eax,%ecx
+    code.jump(JRCXZ, "late")
+    code.jump(JMP, "watch")
     code.mark("late")
-    code.mail(b"\x8b\x0d", TAKEN)
-    code.jump(0xE3, "leave")
-    code.mail(b"\xc7\x05", TAKEN, b"\0\0\0\0")
-    code.data += b"\xb8" + struct.pack("<I", _MORE_PATIENCE)
-    code.jump(0xEB, "watch")
+    mail("8b 0d", TAKEN)
+    code.jump(JRCXZ, "leave")
+    mail("c7 05", TAKEN, 0)
+    code.put("b8", _MORE_PATIENCE)
+    code.jump(JMP, "watch")
     code.mark("answered")
-    code.mail(b"\x8b\x0d", LEAVE)
-    code.jump(0xE3, "home")
+    mail("8b 0d", LEAVE)
+    code.jump(JRCXZ, "home")
     code.mark("leave")
-    code.mail(b"\x48\x8b\x05", _NUMBER)
-    code.mail(b"\x48\x8b\x0d", _RIP)
-    code.data += _EXIT
+    mail("48 8b 05", _NUMBER)
+    mail("48 8b 0d", _RIP)
+    code.put(_EXIT.hex())
     code.mark("home")
-    code.mail(b"\x48\x8b\x05", _RESULT)
-    code.mail(b"\x48\x8b\x0d", _RIP)
-    code.data += b"\xff\xe1"  # jmp *%rcx
+    mail("48 8b 05", _RESULT)
+    mail("48 8b 0d", _RIP)
+    code.put("ff e1")  # jmp *%rcx
     return code
 
 
@@ -399,7 +373,7 @@ class Exitless:
         mail, words = self._mail, self._words
         mail[TAKEN >> 2] = 1
         answer = None
-        if not words[_FLAGS >> 3] & _NOT_KEPT:
+        if not words[_FLAGS >> 3] & FMASK:  # what the stub does not keep
             answer = self._answer(words[_NUMBER >> 3], *words[_ARGS >> 3 : (_ARGS >> 3) + 6])
         if answer is None:
             leave = DECLINED

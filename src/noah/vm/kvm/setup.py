@@ -21,7 +21,6 @@ _TSC_CTRL: Final = 0  # KVM_VCPU_TSC_CTRL, its attribute KVM_VCPU_TSC_OFFSET is 
 _MSR_STAR: Final = 0xC0000081
 _MSR_LSTAR: Final = 0xC0000082
 _MSR_FMASK: Final = 0xC0000084
-_FMASK: Final = 0x47500  # TF DF IOPL NT AC, as Linux; IF stays as it is: see noah.vm.kvm.vcpu
 
 
 def _segment(selector: int, kind: int, dpl: int, default_big: int, long_mode: int) -> bytes:
@@ -41,7 +40,7 @@ def task_segment(number: int) -> bytes:
 def prepare(fd: int, device: Device) -> None:
     """Let a new vCPU be what guests expect of a processor. fd: its descriptor."""
     ioctl(fd, _SET_CPUID2, device.cpuid)
-    msrs = ((_MSR_STAR, x86_system.STAR), (_MSR_LSTAR, TRAP_ADDRESS), (_MSR_FMASK, _FMASK))
+    msrs = ((_MSR_STAR, x86_system.STAR), (_MSR_LSTAR, TRAP_ADDRESS), (_MSR_FMASK, x86_system.FMASK))
     ioctl(
         fd,
         _SET_MSRS,

@@ -17,7 +17,8 @@ from typing import Final
 
 from noah.vm.api import Registers, WordCalls
 from noah.vm.arch.x86_64 import RAX, RIP
-from noah.vm.arch.x86_system import MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
+from noah.vm.arch.x86_code import JE, JNE, Code
+from noah.vm.arch.x86_system import FMASK, MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
 from noah.vm.arena import Arena
 
 _AT: Final = 0x200  # in the trap page
@@ -27,48 +28,6 @@ _TABLE_SIZE: Final = 256
 _TURNS: Final = 0x3F8
 _WATCH_TURNS: Final = 400  # some 20 us
 _USER_BITS: Final = 47
-_NOT_KEPT: Final = 0x47500  # flags that SYSCALL clears (MSR_FMASK): a call with one of them needs the long way
-
-_JE: Final = 0x84
-_JNE: Final = 0x85
-
-
-class _Code:
-    """Machine code with jumps to names (SDM vol. 2)."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self._marks: dict[str, int] = {}
-        self._jumps: list[tuple[int, str]] = []
-
-    def put(self, text: str, *immediates: int) -> None:
-        """An instruction in hexadecimal digits, and immediates of 32 bits behind it."""
-        self.data += bytes.fromhex(text) + struct.pack(f"<{len(immediates)}i", *immediates)
-
-    def mark(self, name: str) -> None:
-        self._marks[name] = len(self.data)
-
-    def jump(self, condition: int, target: str) -> None:
-        self.data += bytes((0x0F, condition, 0, 0, 0, 0))
-        self._jumps.append((len(self.data), target))
-
-    def answer(self, result: int) -> None:
-        """Go back to the caller with its flags and a result."""
-        self.put("44 89 d8")  # mov %r11d,%eax
-        self.put("c1 e0 08")  # shl $8,%eax: the low flags to ah
-        self.put("0f ba e0 13")  # bt $19,%eax: the overflow flag
-        self.put("18 c0 04 80")  # sbb %al,%al; add $0x80,%al: overflows if it was set
-        self.put("9e")  # sahf
-        self.put("48 c7 c0", result)  # mov $result,%rax
-        self.put("ff e1")  # jmp *%rcx
-
-    def at(self, name: str) -> int:
-        return self._marks[name]
-
-    def finish(self) -> bytes:
-        for end, target in self._jumps:
-            struct.pack_into("<i", self.data, end - 4, self._marks[target] - end)
-        return bytes(self.data)
 
 
 class Words:
@@ -77,39 +36,38 @@ class Words:
     __slots__ = ("_body", "_code", "_out", "done", "number")
 
     def __init__(self, calls: WordCalls) -> None:
-        code = _Code()
+        code = Code(ADDRESS)
         code.put("3d", calls.number)  # cmp $number,%eax
-        code.jump(_JNE, "out")
+        code.jump(JNE, "out")
         code.mark("body")
-        code.put("41 f7 c3", _NOT_KEPT)  # test $flags,%r11d
-        code.jump(_JNE, "leave")
+        code.put("41 f7 c3", FMASK)  # test $flags,%r11d: a call with one of them needs the long way
+        code.jump(JNE, "leave")
         code.put("40 f6 c7 03")  # test $3,%dil
-        code.jump(_JNE, "leave")
+        code.jump(JNE, "leave")
         code.put(f"48 89 f8 48 c1 e8 {_USER_BITS:02x}")  # mov %rdi,%rax; shr $47,%rax
-        code.jump(_JNE, "leave")
+        code.jump(JNE, "leave")
         for operations, target in (((calls.wake,), "wake"), (calls.waits, "wait"), (calls.waits_for_bits, "bits")):
             for operation in operations:
                 code.put("81 fe", operation)  # cmp $operation,%esi
-                code.jump(_JE, target)
+                code.jump(JE, target)
         code.put("31 c0")  # xor %eax,%eax
-        code.jump(_JE, "leave")
+        code.jump(JE, "leave")
         code.mark("bits")
         code.put("45 85 c9")  # test %r9d,%r9d
-        code.jump(_JE, "leave")
+        code.jump(JE, "leave")
         code.mark("wait")
         code.put("4d 85 d2")  # test %r10,%r10: a time limit
-        code.jump(_JNE, "leave")
+        code.jump(JNE, "leave")
         code.put("39 17")  # cmp %edx,(%rdi)
-        code.jump(_JNE, "changed")
-        end = ADDRESS + len(code.data) + 6
-        code.put("8b 05", MAIL_ADDRESS + _TURNS - end)  # mov turns,%eax
+        code.jump(JNE, "changed")
+        code.reach("8b 05", MAIL_ADDRESS + _TURNS)  # mov turns,%eax
         code.put("85 c0")  # test %eax,%eax
-        code.jump(_JE, "leave")
+        code.jump(JE, "leave")
         code.mark("watch")
         code.put("f3 90 39 17")  # pause; cmp %edx,(%rdi)
-        code.jump(_JNE, "woken")
+        code.jump(JNE, "woken")
         code.put("ff c8")  # dec %eax
-        code.jump(_JNE, "watch")
+        code.jump(JNE, "watch")
         code.mark("leave")
         code.put("b8", calls.number)  # mov $number,%eax
         code.mark("out")
@@ -118,13 +76,13 @@ class Words:
         code.put("0f 0b")  # no other way leads here: who stands at `done` has left by the `out`
         code.mark("wake")
         code.put("0f ae f0")  # mfence: the caller has stored before it looks
-        code.data += b"\x48\xb8" + struct.pack("<Q", MAIL_ADDRESS + _TABLE)  # movabs $table,%rax
+        code.put("48 b8" + struct.pack("<Q", MAIL_ADDRESS + _TABLE).hex())  # movabs $table,%rax
         code.put("40 88 f8 80 38 00")  # mov %dil,%al; cmpb $0,(%rax)
-        code.jump(_JNE, "leave")
+        code.jump(JNE, "leave")
         code.mark("woken")
-        code.answer(0)
+        _answer(code, 0)
         code.mark("changed")
-        code.answer(-calls.changed)
+        _answer(code, -calls.changed)
         self._code = code.finish()
         self.number = calls.number
         self._body, self._out = code.at("body"), code.at("out")
@@ -146,6 +104,17 @@ class Words:
         at = regs[RIP] - ADDRESS
         if self._body <= at < self._out or at > self.done - ADDRESS:
             regs[RAX] = self.number
+
+
+def _answer(code: Code, result: int) -> None:
+    """Go back to the caller with its flags and a result."""
+    code.put("44 89 d8")  # mov %r11d,%eax
+    code.put("c1 e0 08")  # shl $8,%eax: the low flags to ah
+    code.put("0f ba e0 13")  # bt $19,%eax: the overflow flag
+    code.put("18 c0 04 80")  # sbb %al,%al; add $0x80,%al: overflows if it was set
+    code.put("9e")  # sahf
+    code.put("48 c7 c0", result)  # mov $result,%rax
+    code.put("ff e1")  # jmp *%rcx
 
 
 def jump_from(offset: int) -> bytes:
