@@ -67,7 +67,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
             except OSError:
                 continue
             yield int(entry), int(fields[1]), fields[0]
