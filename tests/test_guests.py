@@ -62,6 +62,7 @@ def cases_of(name: str, variant: str) -> list[str]:
 # What an engine or a host cannot do, or Noah does not do yet, by program and case: it only shrinks.
 _NO_RSEQ: Final = "restartable sequences cannot be kept: rseq is ENOSYS (docs/decisions/0014)"
 _NO_PI: Final = "no portable call locks a word of memory: FUTEX_LOCK_PI and its like are ENOSYS"
+_NO_SCHEDULING: Final = "no portable call schedules a thread, or in real time: EPERM, and nice values are the process'"
 LIMITS: Final[dict[str, dict[str, str]]] = {
     "linux": {"thread_futex-restartable_sequences": _NO_RSEQ},
     "posix": {
@@ -105,6 +106,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "thread_futex-priority_inheriting_mutex": _NO_PI,
         "thread_futex-restartable_sequences": _NO_RSEQ,
         **{f"thread_pi-{case}": _NO_PI for case in cases_of("thread_pi", "dynamic")},
+        **{f"proc_sched-{case}": _NO_SCHEDULING for case in cases_of("proc_sched", "dynamic")},
         "thread_futex-barriers": "no portable call makes other threads pass a barrier: membarrier offers no command",
     },
     "emulator": {

@@ -24,6 +24,7 @@ from noah.kernel.control import NoReturn as Started
 from noah.kernel.control import ProcessExit
 from noah.kernel.exit import end
 from noah.kernel.futex import Futexes
+from noah.kernel.limits import apply as apply_limit
 from noah.kernel.run import default_bug_report, run
 from noah.kernel.signals import SignalState
 from noah.kernel.task import Process, Task
@@ -38,7 +39,7 @@ from noah.syscalls import HANDLER_MODULES, beside
 from noah.syscalls.futex import word_calls
 from noah.syscalls.process import borrowing
 from noah.syscalls.registry import Missing, Stub, build_table
-from noah.syscalls.system import RELEASE, VERSION, apply_limit
+from noah.syscalls.system import RELEASE, VERSION
 from noah.util.text import printable
 from noah.vfs.credentials import CONFINED, Credentials
 from noah.vfs.fdtable import FdTable
@@ -263,7 +264,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         except LinuxError:
             limits = RLIM_INFINITY, RLIM_INFINITY
         process.rlimits[resource] = limits
-        apply_limit(task, resource, limits[0])
+        apply_limit(process, resource, limits[0])
     _allow_more_files(host, process.rlimits[RLIMIT_NOFILE][1])
     return task, name, [key + b"=" + value for key, value in environ.items()]
 

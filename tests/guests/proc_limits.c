@@ -218,3 +218,64 @@ CASE(scheduling) {
     CHECK("getcpu bad", syscall(SYS_getcpu, BAD_POINTER, NULL, NULL));
     BOOL("library", sched_getcpu() >= 0);
 }
+
+static long open_limit(pid_t pid) {
+    struct rlimit limit = {0, 0};
+    return prlimit(pid, RLIMIT_NOFILE, NULL, &limit) ? -errno : (long)limit.rlim_cur;
+}
+
+CASE(of_another_process) {
+    pid_t child;
+    int ends[2];
+    struct rlimit limit = {50, 100}, old = {0, 0};
+    NEED(pipe(ends));
+    START_CHILD(child) {
+        char byte;
+        close(ends[1]);
+        NEED(read(ends[0], &byte, 1));
+        say("own %ld", open_limit(0));
+        CHECK("above its limit", fcntl(0, F_DUPFD, 40));
+        NEED(read(ends[0], &byte, 1));
+    }
+    close(ends[0]);
+    CHECK("set", prlimit(child, RLIMIT_NOFILE, &limit, NULL));
+    limit = (struct rlimit){20, 90};
+    CHECK("set and get", prlimit(child, RLIMIT_NOFILE, &limit, &old));
+    say("before %ld %ld", (long)old.rlim_cur, (long)old.rlim_max);
+    say("now %ld, mine differs %d", open_limit(child), open_limit(0) != 20);
+    limit = (struct rlimit){30, 20};
+    CHECK("soft above hard", prlimit(child, RLIMIT_NOFILE, &limit, NULL));
+    CHECK("bad resource", prlimit(child, 16, NULL, &old));
+    IN_CHILD("another user") {
+        NEED(setresuid(65534, 65534, 65534));
+        CHECK("get", prlimit(child, RLIMIT_NOFILE, NULL, &old));
+    }
+    NEED(write(ends[1], "x", 1));
+    sleep_ms(50);
+    NEED(write(ends[1], "x", 1));
+    reap("child", child);
+}
+
+CASE(processes) {
+    IN_CHILD("child") {
+        struct rlimit limit = {2, 3};
+        int ends[2];
+        NEED(pipe(ends));
+        NEED(setrlimit(RLIMIT_NPROC, &limit));
+        NEED(setresgid(12345, 12345, 12345));
+        NEED(setresuid(12345, 12345, 12345));
+        char byte;
+        pid_t first = fork();
+        if (!first) {
+            close(ends[1]);
+            _exit(read(ends[0], &byte, 1) != 0);
+        }
+        BOOL("one", first > 0);
+        CHECK("two", fork());
+        CHECK("two by clone", syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+        CHECK("vfork", vfork());
+        close(ends[1]);
+        reap("one", first);
+        IN_CHILD("again") {}
+    }
+}

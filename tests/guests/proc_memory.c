@@ -2,6 +2,7 @@
 #include "memory.h"
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 
 CASE(own) {
@@ -57,4 +58,54 @@ CASE(unsharing) {
     int self = NEED(syscall(SYS_pidfd_open, getpid(), 0));
     CHECK("which", setns(self, 0));
     CHECK("which", setns(self, CLONE_VM));
+}
+
+CASE(of_another_process) {
+    static char text[] = "0123456789";
+    char *area = pages(3, READ_WRITE), *large = pages(512, READ_WRITE), *copy = pages(512, READ_WRITE);
+    int ends[2];
+    pid_t child;
+    NEED(pipe(ends));
+    NEED(munmap(area + 2 * PAGE, PAGE));
+    START_CHILD(child) {
+        char byte;
+        close(ends[1]);
+        strcpy(text, "abcdefghij");
+        memset(area, 'x', 2 * PAGE);
+        for (size_t i = 0; i < 512 * PAGE; i++) large[i] = i * 7 >> 3;
+        NEED(prctl(PR_SET_NAME, "ready"));
+        NEED(read(ends[0], &byte, 1));
+        say("child has %s %.5s", text, area + 2 * PAGE - 5);
+    }
+    char comm[16], path[64], to[24] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", child);
+    do {
+        int fd = NEED(open(path, O_RDONLY));
+        comm[NEED(read(fd, comm, 15))] = 0;
+        close(fd);
+    } while (strcmp(comm, "ready\n"));
+    struct iovec local = {to, 10}, remote = {text, 10};
+    CHECK("read", process_vm_readv(child, &local, 1, &remote, 1, 0));
+    say("%s, mine %s", to, text);
+    remote = (struct iovec){text + 2, 3};
+    memcpy(to, "XYZ", 3);
+    CHECK("write", process_vm_writev(child, &local, 1, &remote, 1, 0));
+    struct iovec edge = {area + 2 * PAGE - 5, 20}, gone = {area + 2 * PAGE, 5};
+    CHECK("to the edge", process_vm_readv(child, &local, 1, &edge, 1, 0));
+    CHECK("beyond it", process_vm_readv(child, &local, 1, &gone, 1, 0));
+    local.iov_len = 20;
+    memcpy(to, "01234567890123456789", 20);
+    CHECK("write to the edge", process_vm_writev(child, &local, 1, &edge, 1, 0));
+    CHECK("write beyond it", process_vm_writev(child, &local, 1, &gone, 1, 0));
+    struct iovec all = {copy, 512 * PAGE}, whole = {large, 512 * PAGE};
+    CHECK("2 MiB", process_vm_readv(child, &all, 1, &whole, 1, 0));
+    size_t right = 0;
+    while (right < 512 * PAGE && copy[right] == (char)(right * 7 >> 3)) right++;
+    say("right %zu", right);
+    IN_CHILD("another user") {
+        NEED(setresuid(65534, 65534, 65534));
+        CHECK("read", process_vm_readv(child, &local, 1, &remote, 1, 0));
+    }
+    NEED(write(ends[1], "x", 1));
+    reap("child", child);
 }

@@ -1,5 +1,6 @@
 /* Threads: what pthreads ask of clone, futex, signals, fork and execve. Outcomes only, never an order. */
 #include "guest.h"
+#include <sys/time.h>
 #include <pthread.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -287,4 +288,57 @@ CASE(timer_that_starts_threads) {
     struct sigevent nobody = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
     nobody._sigev_un._tid = 0x3ffffff;
     CHECK("no such thread", timer_create(CLOCK_MONOTONIC, &nobody, &timer));
+}
+
+static pthread_t burner;
+static _Atomic int by_burner, by_others;
+
+static void count_by_thread(int number UNUSED) {
+    if (pthread_equal(pthread_self(), burner)) by_burner++;
+    else by_others++;
+}
+
+static _Atomic bool burnt;
+
+static void *burn(void *signal_number) {
+    burner = pthread_self();
+    int64_t end = now_ns(CLOCK_MONOTONIC) + 5000000000;
+    while (by_burner + by_others < 8 && now_ns(CLOCK_MONOTONIC) < end) {}
+    burnt = true;
+    return signal_number;
+}
+
+static void *idle(void *unused) {
+    struct timespec moment = {0, 5000000};
+    while (!burnt) nanosleep(&moment, NULL);
+    return unused;
+}
+
+static void measure(const char *name, int number) {
+    pthread_t threads[3];
+    by_burner = by_others = 0;
+    burnt = false;
+    signal(number, count_by_thread);
+    for (int i = 0; i < 2; i++) NEED(-pthread_create(&threads[i], NULL, idle, NULL));
+    NEED(-pthread_create(&threads[2], NULL, burn, NULL));
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    say("%s: some %d, most by who runs %d", name, by_burner + by_others >= 8, by_burner > 2 * by_others);
+}
+
+CASE(processor_time_is_told_to_who_used_it) {
+    IN_CHILD("child") {
+        struct itimerval every = {{0, 10000}, {0, 10000}}, none = {{0, 0}, {0, 0}};
+        NEED(setitimer(ITIMER_PROF, &every, NULL));
+        measure("ITIMER_PROF", SIGPROF);
+        NEED(setitimer(ITIMER_PROF, &none, NULL));
+        NEED(setitimer(ITIMER_VIRTUAL, &every, NULL));
+        measure("ITIMER_VIRTUAL", SIGVTALRM);
+        NEED(setitimer(ITIMER_VIRTUAL, &none, NULL));
+        timer_t timer;
+        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+        struct itimerspec often = {{0, 10000000}, {0, 10000000}};
+        NEED(timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer));
+        NEED(timer_settime(timer, 0, &often, NULL));
+        measure("CLOCK_PROCESS_CPUTIME_ID", SIGUSR1);
+    }
 }

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noah.abi.errno import LinuxError
 from noah.abi.resource import RLIM_INFINITY, RLIMIT_RSS, RLIMIT_SIGPENDING, RUSAGE_CHILDREN, RUSAGE_SELF
-from noah.abi.sched import SCHED_RESET_ON_FORK
 from noah.abi.signal import SIG_IGN
 from noah.fs.hostproc import OwnStat
 from noah.fs.procmaps import PAGE, Memory
@@ -64,15 +63,17 @@ class Status:
         usage, children = procs.getrusage(RUSAGE_SELF), procs.getrusage(RUSAGE_CHILDREN)
         ignored, caught = self._masks()
         soft_rss = min(process.rlimits.get(RLIMIT_RSS, (RLIM_INFINITY, 0))[0], RLIM_INFINITY)
-        nice = procs.getpriority(0, 0)
+        scheduled = procs.sched_getattr(task.host_tid)
+        nice = scheduled.nice
+        priority = -1 - scheduled.priority if scheduled.priority else 20 + nice
         values = [
             *(process.parent_pid, procs.getpgid(0), procs.getsid(0), fields.tty, fields.foreground, PF_RANDOMIZE),
             *(usage.minflt, children.minflt, usage.majflt, children.majflt),
-            *(*times, 20 + nice, nice),
+            *(*times, priority, nice),
             *(len(process.tasks), 0, fields.start_time, memory.total * PAGE, memory.resident, soft_rss),
             *(1, 1, 0, 0, 0),  # startcode, endcode, startstack, esp, eip: hidden, as from another user
             *(task.sigpending.mask & _LOW, task.sigmask & _LOW, ignored & _LOW, caught & _LOW),
-            *(0, 0, 0, 17, fields.processor, 0, process.policy & ~SCHED_RESET_ON_FORK, 0, 0, 0),
+            *(0, 0, 0, 17, fields.processor, scheduled.priority, scheduled.policy, 0, 0, 0),
             *(0, 0, process.space.brk_start, 0, 0, 0, 0, 0),
         ]
         text = b" ".join(b"%d" % value for value in values)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Interface,
         Received,
         Rusage,
+        Scheduling,
         Siginfo,
         Stat,
         Statfs,
@@ -298,6 +299,17 @@ class Procs(Protocol):
 
     def sched_setaffinity(self, pid: int, cpus: Sequence[int]) -> None: ...
     def sched_yield(self) -> None: ...
+    def sched_getattr(self, pid: int) -> Scheduling: ...
+    def sched_setattr(self, pid: int, attributes: Scheduling) -> None:
+        """Host posix: EPERM for what is real-time; other policies are kept in mind, with no effect."""
+
+    def sched_rr_get_interval(self, pid: int) -> int:
+        """ns."""
+
+    def ioprio_get(self, pid: int) -> int: ...
+    def ioprio_set(self, pid: int, ioprio: int) -> None:
+        """Host posix: kept in mind, with no effect."""
+
     def nproc(self) -> int: ...
     def uname(self) -> Utsname:
         """The host's own, not the guest's."""

@@ -141,6 +141,20 @@ class Siginfo(NamedTuple):
     overrun: int = 0
 
 
+class Scheduling(NamedTuple):
+    """struct sched_attr: how a thread is scheduled (sched_setattr(2)). Times in ns."""
+
+    policy: int
+    flags: int = 0
+    nice: int = 0
+    priority: int = 0
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+    util_min: int = 0
+    util_max: int = 1024
+
+
 class Termios(NamedTuple):
     """The kernel's struct termios2: flag words, line discipline, 19 control characters, speeds in baud."""
 
@@ -212,6 +226,7 @@ class Caps(NamedTuple):
     sigqueue: bool  # sigqueue(), real-time signals and the full Siginfo from collect()
     waitid: bool  # waitid() with WNOWAIT or without WEXITED; else EINVAL
     pidfd: bool  # pidfd_open(); else ENOSYS
+    threads_scheduled: bool  # nice values, policies and CPUs belong to a thread, by its id; else to the process
     events: bool  # Events; else ENOSYS
     abstract_sockets: bool  # AF_UNIX names that start with NUL
     futex: bool  # Mem.futex() and membarrier(); else ENOSYS

@@ -5,9 +5,8 @@ other answers from wherever it next takes over what its host has for it: out of 
 stopped, or waits for a vfork child, does not answer; whoever asks waits a limited time.
 
     words   0  state   1  who asks   2  who is asked   3  serial number   4  from which byte on   5  errno
-            6  length of the whole answer   7  length of this part
-    64      the question, behind its length (16 bits)
-    512     this part of the answer
+            6  length of the whole answer   7  length of this part   8  length of the question
+    64      the question; later this part of the answer
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.errno import EACCES, ESRCH, LinuxError
 from noah.abi.signal import SIGRTMAX, SIGURG
 from noah.abi.time import CLOCK_MONOTONIC
+from noah.kernel.requests import answer as answer_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
 _SLOTS: Final = 128
 _SIZE: Final = 1 << 18
 ASKING_SIZE: Final = _SLOTS * _SIZE
-_STATE, _ASKER, _ASKED, _SERIAL, _FROM, _ERRNO, _WHOLE, _PART = range(8)
+_STATE, _ASKER, _ASKED, _SERIAL, _FROM, _ERRNO, _WHOLE, _PART, _LENGTH = range(9)
 _FREE, _OPEN, _ANSWERED = range(3)
-_QUESTION: Final = 64
-_ANSWER: Final = 512
+_TEXT: Final = 64
 _WORDS: Final = _SIZE // 4
-_ROOM: Final = _SIZE - _ANSWER
-_LONGEST_QUESTION: Final = 256
+_ROOM: Final = _SIZE - _TEXT
 
 _PATIENCE_NS: Final = 1_000_000_000
 _LOOK_AGAIN_NS: Final = 2_000_000
@@ -63,7 +61,7 @@ class Asking:
         """The other's answer. EACCES if it does not give one, ESRCH if there is no such process; its own errors."""
         answer = bytearray()
         while True:
-            whole, part = self._ask(process, pid, question[:_LONGEST_QUESTION], len(answer))
+            whole, part = self._ask(process, pid, question[:_ROOM], len(answer))
             answer += part
             if len(answer) >= whole or not part:
                 return bytes(answer)
@@ -74,10 +72,9 @@ class Asking:
         self._serial = serial = self._serial + 1 & 0xFFFF_FFFF
         at = self._claim(process.pid)
         place = at * 4
-        self._bytes[place + _QUESTION : place + _QUESTION + 2 + len(question)] = (
-            len(question).to_bytes(2, "little") + question
-        )
+        self._bytes[place + _TEXT : place + _TEXT + len(question)] = question
         words[at + _ASKED], words[at + _SERIAL], words[at + _FROM] = pid, serial, start
+        words[at + _LENGTH] = len(question)
         words[at + _STATE] = _OPEN
         try:
             self._knock(pid)
@@ -87,7 +84,7 @@ class Asking:
             if words[at + _ERRNO]:
                 raise LinuxError(words[at + _ERRNO])
             length = min(words[at + _PART], _ROOM)
-            return words[at + _WHOLE], bytes(self._bytes[place + _ANSWER : place + _ANSWER + length])
+            return words[at + _WHOLE], bytes(self._bytes[place + _TEXT : place + _TEXT + length])
         finally:
             if words[at + _ASKER] == process.pid:
                 words[at + _STATE] = _FREE
@@ -130,17 +127,17 @@ class Asking:
     def _answer(self, process: Process, at: int) -> None:
         words, place = self._words, at * 4
         asker, serial, start = words[at + _ASKER], words[at + _SERIAL], words[at + _FROM]
-        length = int.from_bytes(self._bytes[place + _QUESTION : place + _QUESTION + 2], "little")
-        question = bytes(self._bytes[place + _QUESTION + 2 :][: min(length, _LONGEST_QUESTION)])
+        length = min(words[at + _LENGTH], _ROOM)
+        question = bytes(self._bytes[place + _TEXT : place + _TEXT + length])
         errno, whole = 0, b""
         try:
-            whole = process.tell(question)
+            whole = answer_question(process, question)
         except LinuxError as error:
             errno = error.errno
         part = whole[start : start + _ROOM]
         if (words[at + _STATE], words[at + _ASKER], words[at + _SERIAL]) != (_OPEN, asker, serial):
             return  # nobody waits any more
-        self._bytes[place + _ANSWER : place + _ANSWER + len(part)] = part
+        self._bytes[place + _TEXT : place + _TEXT + len(part)] = part
         words[at + _ERRNO], words[at + _WHOLE], words[at + _PART] = errno, len(whole), len(part)
         words[at + _STATE] = _ANSWERED
         try:

@@ -156,6 +156,11 @@ class Cards:
         """How many threads the calling process has now."""
         self._words[self._own + _THREADS] = count
 
+    def threads(self, pid: int) -> int:
+        """How many threads a process has; 1 before it tells."""
+        at = self._find(pid)
+        return self._words[at + _THREADS] if at is not None else 1
+
     def note_own_pages(self, pages: int) -> None:
         """How much memory the calling process has without its guest's."""
         self._words[self._own + _OWN_PAGES] = pages

@@ -13,7 +13,7 @@ import struct
 from typing import Final
 
 from noah.abi.errno import LinuxError
-from noah.abi.sched import CLONE_PARENT, CLONE_VFORK, CLONE_VM, SCHED_OTHER, SCHED_RESET_ON_FORK
+from noah.abi.sched import CLONE_PARENT, CLONE_VFORK, CLONE_VM
 from noah.abi.signal import SIGCHLD, SIGKILL
 from noah.host.api import Files
 from noah.kernel.control import ProcessExit
@@ -94,10 +94,8 @@ def _fork_host(task: Task, flags: int, exit_signal: int) -> int:
     if pid:
         process.box.add(pid, task.creds, process.program)
         return pid
-    process.pid = task.pid = task.tid = procs.getpid()
+    process.pid = task.pid = task.tid = task.host_tid = procs.getpid()
     task.robust_list = 0
-    if process.policy & SCHED_RESET_ON_FORK:
-        process.policy = SCHED_OTHER
     process.box.add(process.pid, task.creds, process.program)
     process.box.cards.take(process, parent)
     return 0

@@ -50,6 +50,7 @@ from noah.kernel import childsignal, faults, sigframe_aarch64, sigframe_x86_64
 from noah.kernel.asking import KNOCK_CODE, KNOCK_SIGNAL
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
+from noah.kernel.timers import OF_CPU_TIME
 from noah.vm.arena import PAGE
 
 if TYPE_CHECKING:
@@ -361,10 +362,8 @@ class SignalState:
             signo = info.signo
             if signo == _KICK_SIGNAL and info.pid == process.pid:  # what a guest sends to itself never gets to the host
                 continue
-            if signo == KNOCK_SIGNAL and info.code == KNOCK_CODE:
-                asked = True
-                continue
-            if signo == SIGURG and not process.host.caps.sigqueue and process.box.cards.take_knock():
+            knocks = signo == SIGURG and not process.host.caps.sigqueue and process.box.cards.take_knock()
+            if knocks or (signo == KNOCK_SIGNAL and info.code == KNOCK_CODE):
                 asked = True
                 continue
             rings = is_ring(info)
@@ -381,7 +380,8 @@ class SignalState:
                 info = info._replace(pid=0)  # as from another pid namespace (pid_namespaces(7))
             if info.uid == self._host_uid:
                 info = info._replace(uid=task.creds.uid)
-            self.send(task, info)
+            runs = process.threads.running(task, bit(signo)) if signo in OF_CPU_TIME and process.threads else None
+            self.send(runs or task, info, to_thread=runs is not None)
         if timers.is_due():
             timers.expire(task)
         if asked:

@@ -105,7 +105,6 @@ class Process:
         "futexes",
         "host",
         "host_faults",
-        "ioprio",
         "ipc",
         "login",
         "machine",
@@ -116,7 +115,6 @@ class Process:
         "oom_score_adj",
         "personality",
         "pid",
-        "policy",
         "program",
         "rlimits",
         "run_task",
@@ -173,8 +171,6 @@ class Process:
         self.oom_score_adj = 0
         self.login = NO_LOGIN
         """/proc/PID/loginuid and sessionid (pam_loginuid(8)): who has logged in, and which time it was."""
-        self.policy = 0  # SCHED_*, with SCHED_RESET_ON_FORK
-        self.ioprio = 0  # ioprio_set(2)
         self.vfork_done: SharedUntilExec | None = None
         """In the child of a vfork: what lets the parent go on; called once, by execve or exit."""
         self.borrowing = Borrowing({}, {})
@@ -205,6 +201,10 @@ class Process:
         """What another process of the box says (see kernel.asking)."""
         return self.box.asking.ask(self, pid, question)
 
+    def request(self, pid: int, kind: bytes, data: bytes) -> bytes:
+        """Have another process of the box do something (see kernel.requests)."""
+        return self.box.asking.ask(self, pid, b"\0%s\0%s" % (kind, data))
+
     def vdso_auxv(self) -> list[tuple[int, int]]:
         """Map the vDSO into a new program's memory; its entry in the auxiliary vector."""
         self.signals.map_trampoline()
@@ -223,6 +223,7 @@ class Task:
         "fds",
         "fs",
         "host",
+        "host_tid",
         "interrupted",
         "leader",
         "mem",
@@ -252,6 +253,8 @@ class Task:
         self.fs = process.fs
         self.creds = process.creds
         self.pid = self.tid = process.pid
+        self.host_tid = process.pid
+        """Whom the host schedules: not always the thread's id (execve(2) by another than the first), nor a thread."""
         self.awaited = 0  # signals that rt_sigtimedwait(2) waits for, blocked as they may be
         self.sigmask = 0  # blocked signals: bit n-1 = signal n
         self.saved_mask: int | None = None  # the mask to go back to after sigsuspend, ppoll, pselect (see signals)

@@ -105,6 +105,16 @@ class Threads:
         if target is not None and target is not self.holder and not target.sigmask & ~target.awaited & mask:
             self.kick(target)
 
+    def running(self, task: Task, mask: int) -> Task | None:
+        """Who has used the processor: for what a timer of CPU time sends (complete_signal() prefers that thread).
+
+        The calling thread if it comes out of guest code, else another that is in it, or at the kernel's door.
+        """
+        if task.interrupted and not task.sigmask & mask:
+            return task
+        others = (other for other in self._process.tasks if other is not task and other.where != WAITING)
+        return next((other for other in others if not other.sigmask & mask), None)
+
     def wake_waiters(self) -> None:
         """Something was taken from the host that a waiting thread may have been waiting for (a child's end)."""
         for task in self._process.tasks:
@@ -141,6 +151,8 @@ class Threads:
             self._dismiss(child)
             raise LinuxError(EAGAIN, "the host starts no more threads") from None
         child.tid = thread.native_id or 0
+        if task.host.caps.threads_scheduled:
+            child.host_tid = child.tid
         process.tasks.append(child)
         process.box.cards.note_threads(len(process.tasks))
         for wanted, address in ((CLONE_PARENT_SETTID, parent_tid), (CLONE_CHILD_SETTID, child_tid)):

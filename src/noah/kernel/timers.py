@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EAGAIN, EINVAL, EOPNOTSUPP, LinuxError
 from noah.abi.resource import RLIMIT_SIGPENDING
-from noah.abi.signal import SI_KERNEL, SI_TIMER, SIGALRM
+from noah.abi.signal import SI_KERNEL, SI_TIMER, SIGALRM, SIGPROF, SIGVTALRM, bit
 from noah.abi.time import (
     CLOCK_BOOTTIME,
     CLOCK_MONOTONIC,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _REAL_CLOCKS: Final = frozenset((CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI))
 _CPU_CLOCKS: Final = frozenset((CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID))
+OF_CPU_TIME: Final = (SIGPROF, SIGVTALRM)  # what ITIMER_PROF and ITIMER_VIRTUAL send
 _STEP_NS: Final = 1_000  # what setitimer(2) can express
 _LONGEST_NS: Final = 10**15  # no timer of the host is set for longer; what ends later is looked at again then
 _REST_NS: Final = 200_000
@@ -90,6 +91,10 @@ class PosixTimer:
         signals = task.process.signals
         target = self.target
         pending = target.sigpending if target is not None else signals.shared
+        threads = task.process.threads
+        if target is None and threads is not None and self._armed_clock in _CPU_CLOCKS:
+            target = threads.running(task, bit(self.signo))
+            pending = signals.shared if target is None else target.sigpending
         if target is None or target in task.process.tasks:
             signals.send(target or task, info, to_thread=target is not None, timer=self)
         if not any(timer is self for _, timer in pending.queue):  # ignored: nobody will deliver it

@@ -76,6 +76,7 @@ from noah.fs.pidfd import PidFile
 from noah.host.values import Rusage as HostRusage
 from noah.kernel.control import NoReturn, ProcessExit, ThreadExit
 from noah.kernel.fork import fork as fork_process
+from noah.kernel.limits import check_processes
 from noah.kernel.task import Borrowing, Task
 from noah.kernel.threads import start_thread
 from noah.kernel.vfork import can_borrow
@@ -125,6 +126,7 @@ def _clone(
     task: Task, flags: int, exit_signal: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0
 ) -> int:
     _check_flags(task, flags)
+    check_processes(task)
     if flags & CLONE_THREAD:
         task.vcpu.regs[task.process.arch.result] = start_thread(task, flags, stack, parent_tid, child_tid, tls)
         raise NoReturn  # the process may have got threads: it runs guest code in another way now

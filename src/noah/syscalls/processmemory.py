@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, LinuxError
+from noah.abi.errno import EFAULT, EINVAL, LinuxError
 from noah.abi.kinds import IovecOutPtr, IovecPtr, Pid, ULong
 from noah.abi.limits import IOV_MAX
 from noah.abi.structs import Iovec
+from noah.kernel.othermemory import AT_ONCE, check_traceable, pages
+from noah.kernel.othermemory import read as read_memory
+from noah.kernel.othermemory import write as write_memory
 from noah.kernel.task import Task
 from noah.syscalls.registry import syscall
 
-_AT_ONCE: Final = 1 << 16
-_PARTIAL: Final = "another process' memory is out of reach: EPERM"
+_PARTIAL: Final = "another process copies when it is asked: EACCES from one that is stopped"
 
 
 @syscall(partial=_PARTIAL)
@@ -43,27 +45,42 @@ def _copy(task: Task, pid: int, local: tuple[int, int], remote: tuple[int, int],
     if count > IOV_MAX:
         raise LinuxError(EINVAL)
     ranges = list(Iovec.struct.iter_unpack(task.mem.read(address, count * Iovec.struct.size)))
-    if pid != task.pid and all(thread.tid != pid for thread in task.process.tasks):
-        raise LinuxError(EPERM if task.process.box.contains(pid) else ESRCH)
+    own = pid == task.pid or any(thread.tid == pid for thread in task.process.tasks)
+    if not own:
+        check_traceable(task, pid)
     data = bytearray(b"".join(views)) if write else bytearray()
     done = 0
     try:
         for start, length in ranges:
             end = start + min(length, room - done)
             while start < end:
-                part = min(end - start, _AT_ONCE, 4096 - start % 4096 if start % 4096 else _AT_ONCE)
+                wanted = min(end - start, AT_ONCE)
                 if write:
-                    task.mem.write(start, data[done : done + part])
+                    part = bytes(data[done : done + wanted])
+                    count = _write_own(task, start, part) if own else write_memory(task, pid, start, part)
                 else:
-                    data += task.mem.read(start, part)
-                start += part
-                done += part
+                    found = _read_own(task, start, wanted) if own else read_memory(task, pid, start, wanted)
+                    data += found
+                    count = len(found)
+                start += count
+                done += count
     except LinuxError as error:
         if error.errno != EFAULT or not done:
             raise
     if not write:
         _fill(views, data)
     return done
+
+
+def _read_own(task: Task, address: int, length: int) -> bytes:
+    start, count = next(pages(address, length))
+    return task.mem.read(start, count)
+
+
+def _write_own(task: Task, address: int, data: bytes) -> int:
+    start, count = next(pages(address, len(data)))
+    task.mem.write(start, data[:count])
+    return count
 
 
 def _fill(views: list[memoryview], data: bytearray) -> None:

@@ -1,8 +1,12 @@
-"""Priorities and scheduling: nice values and CPUs are the host's, policies are what the guest believes."""
+"""Priorities and scheduling of threads: nice values, policies and CPUs are the host's, as far as it lets Noah set them.
+
+What may be changed is decided by the guest's credentials and limits first (kernel/sched/syscalls.c).
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from noah.abi.capability import CAP_SYS_NICE
@@ -19,7 +23,6 @@ from noah.abi.kinds import (
     UInt,
 )
 from noah.abi.resource import (
-    IOPRIO_CLASS_BE,
     IOPRIO_CLASS_IDLE,
     IOPRIO_CLASS_NONE,
     IOPRIO_CLASS_RT,
@@ -30,52 +33,98 @@ from noah.abi.resource import (
     PRIO_PROCESS,
     PRIO_USER,
     RLIMIT_NICE,
+    RLIMIT_RTPRIO,
 )
 from noah.abi.sched import (
     SCHED_BATCH,
     SCHED_DEADLINE,
     SCHED_FIFO,
     SCHED_FLAG_ALL,
+    SCHED_FLAG_KEEP_PARAMS,
     SCHED_FLAG_KEEP_POLICY,
     SCHED_FLAG_RESET_ON_FORK,
+    SCHED_FLAG_UTIL_CLAMP_MAX,
+    SCHED_FLAG_UTIL_CLAMP_MIN,
     SCHED_IDLE,
     SCHED_OTHER,
     SCHED_RESET_ON_FORK,
     SCHED_RR,
 )
 from noah.abi.structs import SchedAttr
+from noah.host.values import Scheduling
 from noah.kernel.task import Task
 from noah.syscalls.credentials import check_pid, find_pid
 from noah.syscalls.registry import syscall
 
 _NORMAL: Final = (SCHED_OTHER, SCHED_BATCH, SCHED_IDLE)
 _REAL_TIME: Final = (SCHED_FIFO, SCHED_RR)
+_HIGHEST: Final = 99  # MAX_RT_PRIO - 1
 _ATTR_SIZE_VER0: Final = 48
+_CLAMPS: Final = SCHED_FLAG_UTIL_CLAMP_MIN | SCHED_FLAG_UTIL_CLAMP_MAX
+_KEEP: Final = SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS
+_UNSIGNED: Final = 0xFFFFFFFF
+_PARTIAL: Final = "real-time policies as far as the host allows them; on the host posix none"
+
+
+def _thread(task: Task, pid: int) -> int:
+    """The host's id of a thread or process that a pid argument names, 0 the caller. ESRCH if it is not of the box."""
+    find_pid(task, pid)
+    if not pid:
+        return task.host_tid
+    return next((own.host_tid for own in task.process.tasks if own.tid == pid), pid)
+
+
+def _user(task: Task, thread: int) -> tuple[int, int]:
+    """Real and effective user id of who has a thread."""
+    if any(thread == own.host_tid for own in task.process.tasks):
+        return task.creds.uid, task.creds.euid
+    return task.process.box.users(thread)[:2]
 
 
 # -- nice values
 
 
 def _chosen(task: Task, which: int, who: int) -> list[int]:
-    """Processes of the box that getpriority(2) and ioprio_get(2) name; PRIO_* values."""
-    box, procs = task.process.box, task.host.procs
+    """Threads that getpriority(2) and ioprio_get(2) name, by PRIO_* values: of other processes the first one."""
+    process = task.process
+    box, procs = process.box, task.host.procs
     if which == PRIO_PROCESS:
-        return [who or task.pid] if who in (0, task.pid, task.tid) or box.contains(who) else []
+        try:
+            return [_thread(task, who)]
+        except LinuxError:
+            return []
     if which == PRIO_PGRP:
-        return box.group(who or procs.getpgid(0))
-    if which == PRIO_USER:
+        pids = box.group(who or procs.getpgid(0))
+    elif which == PRIO_USER:
         user = who & 0xFFFFFFFF or task.creds.uid
-        return [pid for pid in box.members() if box.users(pid)[0] == user]
-    raise LinuxError(EINVAL)
+        pids = [pid for pid in box.members() if box.users(pid)[0] == user]
+    else:
+        raise LinuxError(EINVAL)
+    own = list(dict.fromkeys(other.host_tid for other in process.tasks))
+    return [thread for pid in pids for thread in (own if pid == task.pid else [pid])]
+
+
+def _for_each(threads: list[int], change: Callable[[int], None]) -> None:
+    """The last error counts, ESRCH if there is no thread at all (setpriority(2), set_one_prio())."""
+    error: LinuxError | None = LinuxError(ESRCH)
+    for thread in threads:
+        try:
+            change(thread)
+            if error is not None and error.errno == ESRCH:
+                error = None
+        except LinuxError as failure:
+            error = failure
+    if error is not None:
+        raise error
 
 
 @syscall
 def getpriority(task: Task, which: PriorityWhich, who: Int) -> int:
     """getpriority(2): 20 - nice, so that it is never negative; the most favourable of several."""
     values = []
-    for pid in _chosen(task, which, who):
+    for thread in _chosen(task, which, who):
         try:
-            values.append(20 - task.host.procs.getpriority(PRIO_PROCESS, pid))
+            values.append(20 - task.host.procs.getpriority(PRIO_PROCESS, thread))
         except LinuxError:
             continue
     if not values:
@@ -87,58 +136,66 @@ def getpriority(task: Task, which: PriorityWhich, who: Int) -> int:
 def setpriority(task: Task, which: PriorityWhich, who: Int, prio: Int) -> int:
     """setpriority(2): set the nice value."""
     nice = max(-20, min(19, prio))
-    error: LinuxError | None = LinuxError(ESRCH)
-    for pid in _chosen(task, which, who):
-        try:
-            _set_nice(task, pid, nice)
-            if error is not None and error.errno == ESRCH:
-                error = None
-        except LinuxError as failure:
-            error = failure
-    if error is not None:
-        raise error
+    _for_each(_chosen(task, which, who), lambda thread: _set_nice(task, thread, nice))
     return 0
 
 
-def _set_nice(task: Task, pid: int, nice: int) -> None:
+def _set_nice(task: Task, thread: int, nice: int) -> None:
     """set_one_prio()"""
     procs, creds = task.host.procs, task.creds
     if not creds.capable(CAP_SYS_NICE):
-        uid, euid, _ = task.process.box.users(pid)
-        if creds.euid not in (uid, euid):
+        if creds.euid not in _user(task, thread):
             raise LinuxError(EPERM)
-        if nice < procs.getpriority(PRIO_PROCESS, pid) and 20 - nice > task.process.rlimits[RLIMIT_NICE][0]:
+        if nice < procs.getpriority(PRIO_PROCESS, thread) and not _may_be_nicer(task, nice):
             raise LinuxError(EACCES)
-    procs.setpriority(PRIO_PROCESS, pid, nice)
+    procs.setpriority(PRIO_PROCESS, thread, nice)
 
 
-@syscall(partial="kept for the calling process, with no effect on the host")
+def _may_be_nicer(task: Task, nice: int) -> bool:
+    """is_nice_reduction()"""
+    return 20 - nice <= task.process.rlimits[RLIMIT_NICE][0]
+
+
+@syscall
 def ioprio_set(task: Task, which: Int, who: Int, ioprio: Int) -> int:
     """ioprio_set(2): the class and priority of I/O."""
+    creds, procs = task.creds, task.host.procs
     kind, level = ioprio >> IOPRIO_CLASS_SHIFT, ioprio & 7
-    if kind == IOPRIO_CLASS_RT:
-        if not task.creds.capable(CAP_SYS_NICE):
-            raise LinuxError(EPERM)
-    elif (kind == IOPRIO_CLASS_NONE and level) or kind not in (IOPRIO_CLASS_NONE, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE):
+    if kind == IOPRIO_CLASS_RT and not creds.capable(CAP_SYS_NICE):
+        raise LinuxError(EPERM)
+    if (kind == IOPRIO_CLASS_NONE and level) or not IOPRIO_CLASS_NONE <= kind <= IOPRIO_CLASS_IDLE:
         raise LinuxError(EINVAL)
-    if task.pid in _io_chosen(task, which, who):
-        task.process.ioprio = ioprio
+
+    def change(thread: int) -> None:
+        if _user(task, thread)[0] not in (creds.uid, creds.euid) and not creds.capable(CAP_SYS_NICE):
+            raise LinuxError(EPERM)
+        procs.ioprio_set(thread, ioprio)
+
+    _for_each(_io_chosen(task, which, who), change)
     return 0
 
 
-@syscall(partial="as ioprio_set")
+@syscall
 def ioprio_get(task: Task, which: Int, who: Int) -> int:
-    """ioprio_get(2)"""
-    return task.process.ioprio if task.pid in _io_chosen(task, which, who) else 0
+    """ioprio_get(2): the highest priority of several."""
+    values = []
+    for thread in _io_chosen(task, which, who):
+        try:
+            values.append(task.host.procs.ioprio_get(thread))
+        except LinuxError:
+            continue
+    if not values:
+        raise LinuxError(ESRCH)
+    return min(values)
 
 
 def _io_chosen(task: Task, which: int, who: int) -> list[int]:
     if not IOPRIO_WHO_PROCESS <= which <= IOPRIO_WHO_USER:
         raise LinuxError(EINVAL)
-    pids = _chosen(task, which - IOPRIO_WHO_PROCESS + PRIO_PROCESS, who)
-    if not pids:
+    threads = _chosen(task, which - IOPRIO_WHO_PROCESS + PRIO_PROCESS, who)
+    if not threads:
         raise LinuxError(ESRCH)
-    return pids
+    return threads
 
 
 # -- CPUs
@@ -158,7 +215,7 @@ def sched_getaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     """sched_getaffinity(2): the CPUs a thread may run on; answers the bytes written."""
     if size & 7 or size * 8 < task.host.procs.nproc():
         raise LinuxError(EINVAL)
-    cpus = task.host.procs.sched_getaffinity(find_pid(task, pid))
+    cpus = task.host.procs.sched_getaffinity(_thread(task, pid))
     needed = (max(cpus) // 64 + 1) * 8
     if size < needed:
         raise LinuxError(EINVAL)
@@ -171,12 +228,14 @@ def sched_getaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
 def sched_setaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     """sched_setaffinity(2): bind a thread to CPUs."""
     bits = int.from_bytes(task.mem.read(mask, min(size, 128)), "little")
-    find_pid(task, pid)
+    thread = _thread(task, pid)
+    if task.creds.euid not in _user(task, thread) and not task.creds.capable(CAP_SYS_NICE):
+        raise LinuxError(EPERM)
     cpus = [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]
     if not cpus:
         raise LinuxError(EINVAL)
-    task.host.procs.sched_setaffinity(pid, cpus)
-    if pid in (0, task.tid):
+    task.host.procs.sched_setaffinity(thread, cpus)
+    if thread == task.host_tid:
         task.vcpu.host_thread_changed()
     return 0
 
@@ -194,73 +253,95 @@ def getcpu(task: Task, cpu: Addr, node: Addr, cache: Addr) -> int:
 # -- policies
 
 
+def _state(task: Task, pid: int) -> tuple[int, Scheduling]:
+    """A thread's id on the host and how it is scheduled."""
+    thread = _thread(task, check_pid(task, pid))
+    return thread, task.host.procs.sched_getattr(thread)
+
+
 @syscall
 def sched_getscheduler(task: Task, pid: Pid) -> int:
     """sched_getscheduler(2): the policy."""
-    return task.process.policy if check_pid(task, pid) in (0, task.pid) else SCHED_OTHER
+    _, state = _state(task, pid)
+    return state.policy | (SCHED_RESET_ON_FORK if state.flags & SCHED_FLAG_RESET_ON_FORK else 0)
 
 
-@syscall(partial="real-time policies are refused; others are kept, with no effect on the host")
+@syscall(partial=_PARTIAL)
 def sched_setscheduler(task: Task, pid: Pid, policy: SchedPolicy, param: SchedParamPtr) -> int:
     """sched_setscheduler(2): set the policy."""
-    if pid < 0 or not param:
+    if policy < 0 or pid < 0 or not param:
         raise LinuxError(EINVAL)
     priority = task.mem.read_s32(param)
-    check_pid(task, pid)
-    _set_policy(task, pid, policy & ~SCHED_RESET_ON_FORK, priority, policy & SCHED_RESET_ON_FORK)
+    thread, state = _state(task, pid)
+    flags = SCHED_FLAG_RESET_ON_FORK if policy & SCHED_RESET_ON_FORK else 0
+    policy &= ~SCHED_RESET_ON_FORK
+    _schedule(task, thread, state, Scheduling(policy, flags, state.nice, priority & _UNSIGNED))
     return 0
 
 
-def _set_policy(task: Task, pid: int, policy: int, priority: int, reset: int) -> None:
+def _schedule(task: Task, thread: int, before: Scheduling, wanted: Scheduling) -> None:
     """__sched_setscheduler()"""
-    if policy in _REAL_TIME:
-        if not 1 <= priority <= 99:
-            raise LinuxError(EINVAL)
-        raise LinuxError(EPERM)
-    if policy == SCHED_DEADLINE:
-        raise LinuxError(EPERM)
-    if policy not in _NORMAL or priority:
+    policy = wanted.policy
+    if policy not in (*_NORMAL, *_REAL_TIME, SCHED_DEADLINE) or wanted.priority > _HIGHEST:
         raise LinuxError(EINVAL)
-    if pid in (0, task.pid):
-        task.process.policy = policy | reset
+    if (policy in _REAL_TIME) != (wanted.priority != 0):
+        raise LinuxError(EINVAL)
+    if not task.creds.capable(CAP_SYS_NICE) and _needs_privilege(task, thread, before, wanted):
+        raise LinuxError(EPERM)
+    task.host.procs.sched_setattr(thread, wanted)
+
+
+def _needs_privilege(task: Task, thread: int, before: Scheduling, wanted: Scheduling) -> bool:
+    """user_check_sched_setscheduler(), by the caller's limits"""
+    policy, highest = wanted.policy, task.process.rlimits[RLIMIT_RTPRIO][0]
+    if policy in _REAL_TIME:
+        refused = (policy != before.policy and not highest) or before.priority < wanted.priority > highest
+    else:
+        refused = policy == SCHED_DEADLINE or (wanted.nice < before.nice and not _may_be_nicer(task, wanted.nice))
+    return (
+        refused
+        or (before.policy == SCHED_IDLE != policy and not _may_be_nicer(task, before.nice))
+        or task.creds.euid not in _user(task, thread)
+        or before.flags & ~wanted.flags & SCHED_FLAG_RESET_ON_FORK != 0
+    )
 
 
 @syscall
 def sched_getparam(task: Task, pid: Pid, param: SchedParamOutPtr) -> int:
-    """sched_getparam(2): the real-time priority: 0."""
+    """sched_getparam(2): the real-time priority, 0 without one."""
     if not param:
         raise LinuxError(EINVAL)
-    check_pid(task, pid)
-    task.mem.write_u32(param, 0)
+    _, state = _state(task, pid)
+    task.mem.write_u32(param, state.priority)
     return 0
 
 
-@syscall
+@syscall(partial=_PARTIAL)
 def sched_setparam(task: Task, pid: Pid, param: SchedParamPtr) -> int:
-    """sched_setparam(2): the normal policies take priority 0 only."""
-    if not param or task.mem.read_s32(param):
+    """sched_setparam(2): set the real-time priority; the policy stays."""
+    if not param or pid < 0:
         raise LinuxError(EINVAL)
-    check_pid(task, pid)
+    priority = task.mem.read_s32(param)
+    thread, state = _state(task, pid)
+    flags = state.flags & SCHED_FLAG_RESET_ON_FORK
+    _schedule(task, thread, state, Scheduling(state.policy, flags, state.nice, priority & _UNSIGNED))
     return 0
 
 
 @syscall
 def sched_getattr(task: Task, pid: Pid, attr: Addr, size: UInt, flags: UInt) -> int:
-    """sched_getattr(2): policy and nice value."""
+    """sched_getattr(2): policy and what belongs to it."""
     if not attr or flags or not _ATTR_SIZE_VER0 <= size <= 4096:
         raise LinuxError(EINVAL)
-    policy = sched_getscheduler(task, pid)
-    flag = SCHED_FLAG_RESET_ON_FORK if policy & SCHED_RESET_ON_FORK else 0
-    nice = task.host.procs.getpriority(PRIO_PROCESS, pid)
+    _, state = _state(task, pid)
     length = min(size, SchedAttr.struct.size)
-    data = SchedAttr.struct.pack(length, policy & ~SCHED_RESET_ON_FORK, flag, nice, 0, 0, 0, 0, 0, 1024)
-    task.mem.write(attr, data[:length])
+    task.mem.write(attr, SchedAttr.struct.pack(length, *state)[:length])
     return 0
 
 
-@syscall(partial="as sched_setscheduler; utilization clamps are ignored")
+@syscall(partial=_PARTIAL)
 def sched_setattr(task: Task, pid: Pid, attr: Addr, flags: UInt) -> int:
-    """sched_setattr(2): set policy and nice value."""
+    """sched_setattr(2): set policy and what belongs to it."""
     if not attr or flags or pid < 0:
         raise LinuxError(EINVAL)
     size = task.mem.read_u32(attr) or _ATTR_SIZE_VER0
@@ -269,16 +350,25 @@ def sched_setattr(task: Task, pid: Pid, attr: Addr, flags: UInt) -> int:
         raise LinuxError(E2BIG)
     raw = task.mem.read(attr, size)
     if any(raw[SchedAttr.struct.size :]):
+        task.mem.write_u32(attr, SchedAttr.struct.size)
         raise LinuxError(E2BIG)
-    wanted = SchedAttr.unpack_from(raw.ljust(SchedAttr.struct.size, b"\0"), 0)
-    if wanted.flags & ~SCHED_FLAG_ALL or not -20 <= wanted.nice <= 19:
+    given = SchedAttr.struct.unpack(raw[: SchedAttr.struct.size].ljust(SchedAttr.struct.size, b"\0"))
+    wanted = Scheduling(*given[1:])
+    wanted = wanted._replace(nice=max(-20, min(19, wanted.nice)))
+    if wanted.flags & _CLAMPS and size < SchedAttr.struct.size:
         raise LinuxError(EINVAL)
-    check_pid(task, pid)
-    if not wanted.flags & SCHED_FLAG_KEEP_POLICY:
-        reset = SCHED_RESET_ON_FORK if wanted.flags & SCHED_FLAG_RESET_ON_FORK else 0
-        _set_policy(task, pid, wanted.policy, wanted.priority, reset)
-    if wanted.nice != task.host.procs.getpriority(PRIO_PROCESS, pid):
-        _set_nice(task, pid or task.pid, wanted.nice)
+    if wanted.policy >> 31:
+        raise LinuxError(EINVAL)
+    thread, state = _state(task, pid)
+    if wanted.flags & ~SCHED_FLAG_ALL:
+        raise LinuxError(EINVAL)
+    if wanted.flags & SCHED_FLAG_KEEP_PARAMS:
+        kept = state._replace(policy=wanted.policy, flags=wanted.flags)
+        wanted = kept._replace(util_min=wanted.util_min, util_max=wanted.util_max)
+    if wanted.flags & SCHED_FLAG_KEEP_POLICY:
+        reset = (wanted.flags & ~SCHED_FLAG_RESET_ON_FORK) | (state.flags & SCHED_FLAG_RESET_ON_FORK)
+        wanted = wanted._replace(policy=state.policy, flags=reset)
+    _schedule(task, thread, state, wanted._replace(flags=wanted.flags & ~_KEEP))
     return 0
 
 
@@ -304,7 +394,7 @@ def sched_get_priority_min(task: Task, policy: SchedPolicy) -> int:
 
 @syscall
 def sched_rr_get_interval(task: Task, pid: Pid, interval: TimespecOutPtr) -> int:
-    """sched_rr_get_interval(2): the time slice of the normal policy."""
-    check_pid(task, pid)
-    task.mem.write(interval, struct.pack("<qq", 0, 4_000_000))
+    """sched_rr_get_interval(2): the time slice."""
+    thread = _thread(task, check_pid(task, pid))
+    task.mem.write(interval, struct.pack("<qq", *divmod(task.host.procs.sched_rr_get_interval(thread), 10**9)))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from noah.abi.capability import CAP_SYS_RESOURCE
 from noah.abi.errno import EINVAL, EPERM, ESRCH, LinuxError
 from noah.abi.kinds import (
     Addr,
@@ -23,24 +24,16 @@ from noah.abi.kinds import (
     UInt,
     UtsnamePtr,
 )
-from noah.abi.limits import NR_OPEN
 from noah.abi.mman import MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ
 from noah.abi.personality import PER_LINUX32, PER_MASK, QUERY, UNAME26
 from noah.abi.random import GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM
 from noah.abi.resource import (
-    RLIM_NLIMITS,
-    RLIMIT_AS,
-    RLIMIT_CPU,
-    RLIMIT_DATA,
-    RLIMIT_FSIZE,
-    RLIMIT_MEMLOCK,
-    RLIMIT_NOFILE,
-    RLIMIT_STACK,
     RUSAGE_CHILDREN,
     RUSAGE_SELF,
     RUSAGE_THREAD,
 )
 from noah.abi.structs import Rlimit, Rusage, Sysinfo, Utsname
+from noah.kernel import limits
 from noah.kernel.task import Task
 from noah.syscalls.credentials import find_pid
 from noah.syscalls.registry import syscall
@@ -173,47 +166,10 @@ def get_robust_list(task: Task, pid: Pid, head: Addr, length: Addr) -> int:
 # -- limits and usage
 
 
-def _get_limit(task: Task, resource: int) -> tuple[int, int]:
-    if not 0 <= resource < RLIM_NLIMITS:
-        raise LinuxError(EINVAL)
-    return task.process.rlimits[resource]
-
-
-def _set_limit(task: Task, resource: int, limits: tuple[int, int]) -> None:
-    soft, hard = limits
-    _, old_hard = _get_limit(task, resource)
-    if soft > hard:
-        raise LinuxError(EINVAL)
-    if hard > old_hard and not task.creds.privileged:
-        raise LinuxError(EPERM)
-    if resource == RLIMIT_NOFILE and hard > NR_OPEN:
-        raise LinuxError(EPERM)
-    task.process.rlimits[resource] = limits
-    apply_limit(task, resource, soft)
-
-
-def apply_limit(task: Task, resource: int, soft: int) -> None:
-    """Make a soft limit effective: most are Noah's to enforce, CPU time and file size are the host's."""
-    space = task.space
-    if resource == RLIMIT_AS:
-        space.limit_as = soft
-    elif resource == RLIMIT_DATA:
-        space.limit_data = soft
-    elif resource == RLIMIT_STACK:
-        space.limit_stack = soft
-    elif resource == RLIMIT_MEMLOCK:
-        space.limit_memlock = soft
-    elif resource == RLIMIT_NOFILE:
-        task.fds.limit = min(soft, NR_OPEN)
-    elif resource in (RLIMIT_FSIZE, RLIMIT_CPU):
-        hard = task.host.procs.getrlimit(resource)[1]
-        task.host.procs.setrlimit(resource, (min(soft, hard), hard))
-
-
 @syscall
 def getrlimit(task: Task, resource: ResourceId, rlim: RlimitOutPtr) -> int:
     """getrlimit(2): soft and hard limit."""
-    task.mem.write(rlim, Rlimit.struct.pack(*_get_limit(task, resource)))
+    task.mem.write(rlim, Rlimit.struct.pack(*limits.change(task.process, resource, None, privileged=False)))
     return 0
 
 
@@ -221,22 +177,23 @@ def getrlimit(task: Task, resource: ResourceId, rlim: RlimitOutPtr) -> int:
 def setrlimit(task: Task, resource: ResourceId, rlim: RlimitPtr) -> int:
     """setrlimit(2): set soft and hard limit."""
     soft, hard = task.mem.unpack(Rlimit.struct, rlim)
-    _set_limit(task, resource, (soft, hard))
+    limits.change(task.process, resource, (soft, hard), privileged=task.creds.capable(CAP_SYS_RESOURCE))
     return 0
 
 
-@syscall(partial="limits of another process are not reached")
+@syscall(partial="another process sets its own limits when it is asked: EACCES from one that is stopped")
 def prlimit64(task: Task, pid: Pid, resource: ResourceId, new: RlimitPtr, old: RlimitOutPtr) -> int:
     """prlimit(2): get and set limits."""
-    if not 0 <= resource < RLIM_NLIMITS:
-        raise LinuxError(EINVAL)
-    if find_pid(task, pid) not in (0, task.pid):
-        task.process.missing("prlimit64: another process")
-        raise LinuxError(EPERM)
-    limits = task.mem.unpack(Rlimit.struct, new) if new else None
-    before = _get_limit(task, resource)
-    if limits is not None:
-        _set_limit(task, resource, (limits[0], limits[1]))
+    wanted = None
+    if new:
+        soft, hard = task.mem.unpack(Rlimit.struct, new)
+        wanted = soft, hard
+    process = task.process
+    pid = find_pid(task, pid)
+    if pid == 0 or any(pid == own.tid for own in process.tasks):
+        before = limits.change(process, resource, wanted, privileged=task.creds.capable(CAP_SYS_RESOURCE))
+    else:
+        before = limits.change_of(task, pid, resource, wanted)
     if old:
         task.mem.write(old, Rlimit.struct.pack(*before))
     return 0

@@ -44,6 +44,7 @@ def make() -> Host:
             sigqueue=True,
             waitid=True,
             pidfd=True,
+            threads_scheduled=True,
             events=True,
             abstract_sockets=True,
             futex=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 assert not TYPE_CHECKING or sys.platform == "linux"
 
 from noah.abi import capability, numbers, prctl, sched
+from noah.abi import resource as linux_resource
 from noah.abi import signal as linux
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.host.errnos import TO_LINUX, from_host
@@ -20,7 +21,7 @@ from noah.host.late import can_import, import_all
 from noah.host.linux.kernel import NUMBERS, syscall
 from noah.host.linux.signals import reset_action, sigprocmask
 from noah.host.posix.procs import PosixProcs, rusage
-from noah.host.values import Rusage, Sysinfo, WaitInfo
+from noah.host.values import Rusage, Scheduling, Sysinfo, WaitInfo
 
 _QUEUED: Final = struct.Struct("=iii4xiIQ96x")  # siginfo_t: signo, errno, code, pid, uid, value
 _SIGINFO_CHILD: Final = struct.Struct("=iii4xiIi100x")  # signo, errno, code, pid, uid, status
@@ -30,6 +31,8 @@ _clone.argtypes = [ctypes.c_long] * 6
 _clone.restype = ctypes.c_long
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 _RLIMIT: Final = struct.Struct("=QQ")
+_SCHED_ATTR: Final = struct.Struct("=IIQiIQQQII")  # struct sched_attr, which begins with its size
+_TIMESPEC: Final = struct.Struct("=qq")
 _SYSINFO: Final = struct.Struct("=q9QH6xQQI4x")
 _CAPABILITIES: Final = struct.Struct("=6I")  # effective, permitted, inheritable of 32 each, twice
 _CAPABILITY_HEADER: Final = struct.pack("=Ii", capability.LINUX_CAPABILITY_VERSION_3, 0)
@@ -120,6 +123,26 @@ class LinuxProcs(PosixProcs):
             os.sched_setaffinity(pid, cpus)
         except OSError as error:
             raise from_host(error) from None
+
+    def sched_getattr(self, pid: int) -> Scheduling:
+        buffer = ctypes.create_string_buffer(_SCHED_ATTR.size)
+        syscall("sched_getattr", pid, buffer, _SCHED_ATTR.size, 0)
+        return Scheduling(*_SCHED_ATTR.unpack(buffer)[1:])
+
+    def sched_setattr(self, pid: int, attributes: Scheduling) -> None:
+        syscall("sched_setattr", pid, _SCHED_ATTR.pack(_SCHED_ATTR.size, *attributes), 0)
+
+    def sched_rr_get_interval(self, pid: int) -> int:
+        interval = ctypes.create_string_buffer(_TIMESPEC.size)
+        syscall("sched_rr_get_interval", pid, interval)
+        seconds, ns = _TIMESPEC.unpack(interval)
+        return int(seconds * 10**9 + ns)
+
+    def ioprio_get(self, pid: int) -> int:
+        return syscall("ioprio_get", linux_resource.IOPRIO_WHO_PROCESS, pid)
+
+    def ioprio_set(self, pid: int, ioprio: int) -> None:
+        syscall("ioprio_set", linux_resource.IOPRIO_WHO_PROCESS, pid, ioprio)
 
     def resident(self) -> int:
         try:

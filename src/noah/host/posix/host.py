@@ -30,6 +30,7 @@ CAPS: Final = Caps(
     sigqueue=False,
     waitid=hasattr(os, "waitid"),
     pidfd=False,
+    threads_scheduled=False,
     events=False,
     abstract_sockets=False,
     futex=False,

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from noah.abi import resource as linux_resource
+from noah.abi import sched, wait
 from noah.abi import signal as linux_signal_numbers
-from noah.abi import wait
 from noah.abi.errno import EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.host.errnos import from_host
 from noah.host.late import can_import, import_all
 from noah.host.posix.libc import LIBC, SIG_DFL
 from noah.host.signums import TO_HOST, host_signal, linux_signal, linux_status
 from noah.host.tables import Flags, Numbers, named
-from noah.host.values import Rusage, Sysinfo, Utsname, WaitInfo
+from noah.host.values import Rusage, Scheduling, Sysinfo, Utsname, WaitInfo
 
 if TYPE_CHECKING:
     from noah.host.api import Signals
@@ -36,6 +36,7 @@ _WAITID: Final = Flags(
 _PRIORITY: Final = Numbers(
     named(linux_resource, "PRIO_P") | {"PRIO_USER": linux_resource.PRIO_USER}, named(os, "PRIO_")
 )
+_TIME_SLICE_NS: Final = 4_000_000  # of what is not real-time
 _INFINITY: Final = linux_resource.RLIM_INFINITY
 _MAXRSS_UNIT: Final = 1 if os.uname().sysname == "Linux" else 1024  # macOS counts bytes
 
@@ -47,10 +48,12 @@ _LINUX_WAIT: Final = wait.WCLONE | wait.WALL | wait.WNOTHREAD
 class PosixProcs:
     """See noah.host.api.Procs."""
 
-    __slots__ = ("_identity", "_signals")
+    __slots__ = ("_identity", "_ioprios", "_policies", "_signals")
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
+        self._policies: dict[int, int] = {}  # that the guest believes in, with SCHED_RESET_ON_FORK
+        self._ioprios: dict[int, int] = {}
         self._identity: tuple[int, int, tuple[int, ...]] | None = None
 
     def getpid(self) -> int:
@@ -63,12 +66,16 @@ class PosixProcs:
         return get_native_id()
 
     def fork(self) -> int:
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             raise from_host(error) from None
         if pid == 0:
             self._signals.after_fork()
+            policy, ioprio = self._policies.pop(parent, sched.SCHED_OTHER), self._ioprios.pop(parent, 0)
+            self._policies = {} if policy & sched.SCHED_RESET_ON_FORK else {os.getpid(): policy}
+            self._ioprios = {os.getpid(): ioprio}
         return pid
 
     def clone(self, flags: int, exit_signal: int) -> int:
@@ -219,6 +226,40 @@ class PosixProcs:
 
     def sched_yield(self) -> None:
         os.sched_yield()
+
+    def sched_getattr(self, pid: int) -> Scheduling:
+        policy = self._policies.get(pid or os.getpid(), sched.SCHED_OTHER)
+        flags = sched.SCHED_FLAG_RESET_ON_FORK if policy & sched.SCHED_RESET_ON_FORK else 0
+        return Scheduling(
+            policy & ~sched.SCHED_RESET_ON_FORK, flags, self.getpriority(linux_resource.PRIO_PROCESS, pid)
+        )
+
+    def sched_setattr(self, pid: int, attributes: Scheduling) -> None:
+        if attributes.policy not in (sched.SCHED_OTHER, sched.SCHED_BATCH, sched.SCHED_IDLE):
+            raise LinuxError(EPERM, "no real-time scheduling on this host")
+        if pid not in (0, os.getpid()) and attributes.policy != sched.SCHED_OTHER:
+            raise LinuxError(EPERM, "no scheduling of other processes on this host")
+        if attributes.nice != self.getpriority(linux_resource.PRIO_PROCESS, pid):
+            self.setpriority(linux_resource.PRIO_PROCESS, pid, attributes.nice)
+        reset = sched.SCHED_RESET_ON_FORK if attributes.flags & sched.SCHED_FLAG_RESET_ON_FORK else 0
+        if pid in (0, os.getpid()):
+            self._policies[os.getpid()] = attributes.policy | reset
+
+    def sched_rr_get_interval(self, pid: int) -> int:
+        return _TIME_SLICE_NS
+
+    def ioprio_get(self, pid: int) -> int:
+        return self._ioprios.get(pid or os.getpid(), 0)
+
+    def ioprio_set(self, pid: int, ioprio: int) -> None:
+        kind, level = ioprio >> linux_resource.IOPRIO_CLASS_SHIFT, ioprio & 7
+        if kind == linux_resource.IOPRIO_CLASS_RT:
+            raise LinuxError(EPERM, "no real-time input and output on this host")
+        if pid not in (0, os.getpid()):
+            raise LinuxError(EPERM, "no priorities of input and output of other processes on this host")
+        if kind > linux_resource.IOPRIO_CLASS_IDLE or (kind == linux_resource.IOPRIO_CLASS_NONE and level):
+            raise LinuxError(EINVAL)
+        self._ioprios[os.getpid()] = ioprio
 
     def nproc(self) -> int:
         return os.cpu_count() or 1
