@@ -72,6 +72,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "file_dev-proc_of_a_child": "no portable call tells whether another process is stopped, or a zombie",
         "time_timer-alarm_of_another_process": "timers of the guest ring by the host's SIGALRM, which does not queue",
         "file_copy-tee": "no portable call looks into a pipe without reading it: tee is EINVAL",
+        "dir_entries-position_shared_with_a_child": "no portable call reads a directory from where its descriptor is",
         "file_fd-driven_by_another_signal": "no portable call has another signal than SIGIO sent: F_SETSIG is EINVAL",
         "file_fd-seals": "no portable call seals a file: memory files say EINVAL, as other files do",
         "mm_advise-seals": "no portable call seals a file: memory files say EINVAL, as other files do",

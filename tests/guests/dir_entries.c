@@ -175,3 +175,25 @@ CASE(inode_numbers_agree) {
     }
     CHECK("wrong", wrong);
 }
+
+CASE(position_shared_with_a_child) {
+    char name[16], buffer[200];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "f%02d", i);
+        put_text(name, "");
+    }
+    int fd = NEED(open(".", O_RDONLY)), read_here = 0, total = 0;
+    for (long n; (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0 && read_here < 20;)
+        for (long i = 0; i < n; i += ((struct entry *)(buffer + i))->reclen) read_here++;
+    IN_CHILD("child") {
+        int left = 0;
+        for (long n; (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;)
+            for (long i = 0; i < n; i += ((struct entry *)(buffer + i))->reclen) left++;
+        BOOL("some in the child", left > 50 && left < 82);
+    }
+    CHECK("nothing is left", syscall(SYS_getdents64, fd, buffer, sizeof buffer));
+    NEED(lseek(fd, 0, SEEK_SET));
+    for (long n; (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;)
+        for (long i = 0; i < n; i += ((struct entry *)(buffer + i))->reclen) total++;
+    say("%d after a rewind", total);
+}

@@ -186,3 +186,31 @@ CASE(working_directory_beyond_path_max) {
     }
     CHECK("back", syscall(SYS_getcwd, path, sizeof path) > 0);
 }
+
+CASE(directories_that_move) {
+    char path[PATH_MAX], link[32];
+    NEED(mkdir("old", 0755));
+    NEED(mkdir("old/inside", 0755));
+    put_text("old/inside/file", "x");
+    NEED(symlink("file", "old/inside/link"));
+    int old = NEED(open("old", O_RDONLY | O_DIRECTORY));
+    int inside = NEED(openat(old, "inside", O_PATH | O_DIRECTORY));
+    NEED(rename("old", "new"));
+    int file = NEED(openat(inside, "file", O_RDONLY));
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    long length = NEED(readlink(link, path, sizeof path - 1));
+    path[length] = 0;
+    say("file: %s", strstr(path, "/new/") ? strstr(path, "/new/") : path);
+    CHECK("through a link", openat(old, "inside/link", O_RDONLY) > 0);
+    CHECK("no link to be followed", openat(inside, "link", O_RDONLY | O_NOFOLLOW));
+    CHECK("nor a directory", openat(inside, "link", O_RDONLY | O_DIRECTORY));
+    CHECK("link itself", ({ struct stat st; NEED(fstatat(inside, "link", &st, AT_SYMLINK_NOFOLLOW)); S_ISLNK(st.st_mode); }));
+    CHECK("target", ({ struct stat st; NEED(fstatat(inside, "link", &st, 0)); S_ISREG(st.st_mode); }));
+    NEED(fchdir(inside));
+    NEED(rename("../../new", "../../newer"));
+    say("%s", strstr(getcwd(path, sizeof path), "/newer"));
+    CHECK("up", access("../../newer/inside/file", F_OK));
+    int root = NEED(open("/", O_PATH));
+    CHECK("a mount by descriptor", openat(root, "proc/self/status", O_RDONLY) > 0);
+    CHECK("its root", ({ struct stat st; NEED(fstatat(root, "proc", &st, 0)); st.st_ino; }));
+}

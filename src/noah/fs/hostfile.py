@@ -129,14 +129,18 @@ class RegularFile(HostFile):
 
 
 class DirectoryFile(HostFile):
-    """A directory's entries are read all at once, when the first is asked for and again after a rewind."""
+    """A directory. The host makes the records where it can and has all the names that there are.
 
-    __slots__ = ("_entries", "_position")
+    Else its entries are read all at once, when the first is asked for and again after a rewind.
+    """
+
+    __slots__ = ("_entries", "_position", "reads_records")
 
     has_positions = True
 
-    def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int) -> None:
+    def __init__(self, tree: HostTree, handle: Handle, path: bytes, flags: int, *, reads_records: bool = False) -> None:
         super().__init__(tree, handle, path, flags)
+        self.reads_records = reads_records
         self._entries: list[tuple[bytes, int, int]] | None = None
         self._position = 0
 
@@ -154,6 +158,18 @@ class DirectoryFile(HostFile):
 
     def pwrite(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
         raise LinuxError(EBADF)
+
+    def read_records(self, caller: Caller, views: Views) -> int:
+        read = caller.host.dirs.read
+        if len(views) == 1:
+            return read(self.fd, views[0])
+        memory = bytearray(sum(map(len, views)))
+        length = read(self.fd, memory)
+        done = 0
+        for view in views:
+            view[:] = memory[done : done + len(view)]
+            done += len(view)
+        return length
 
     def entries(self, caller: Caller, limit: int) -> Sequence[tuple[bytes, int, int, int]]:
         if self._entries is None:
@@ -178,6 +194,8 @@ class DirectoryFile(HostFile):
         return entries
 
     def seek(self, offset: int, whence: int) -> int:
+        if self.reads_records:
+            return self.files.lseek(self.fd, offset, whence)
         if whence == SEEK_CUR:
             offset += self._position
         elif whence == SEEK_END:
@@ -227,7 +245,8 @@ def make_file(caller: Caller, tree: HostTree, handle: Handle, path: bytes, flags
     if kind in (S_IFREG, S_IFBLK):
         return RegularFile(tree, handle, path, flags)
     if kind == S_IFDIR:
-        return DirectoryFile(tree, handle, path, flags)
+        has_all = not tree.filters and path != b"/" and not caller.fs.mounts.leads_to_mount(path)
+        return DirectoryFile(tree, handle, path, flags, reads_records=has_all and caller.host.dirs.reads_records)
     return open_stream(caller, tree, handle, path, flags, stat)
 
 

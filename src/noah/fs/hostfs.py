@@ -155,6 +155,11 @@ class HostTree:
         """Device and inode of its root."""
         return self.files.fstat(self.handle.number)[:2]
 
+    @property
+    def filters(self) -> bool:
+        """Whether there may be names that shows() keeps from the guest."""
+        return self.terminals is not None
+
     def shows(self, handle: Handle, name: bytes) -> bool:
         """Whether a name is listed in that directory."""
         return self.terminals is None or self.terminals.shows(handle.number, name)
@@ -188,7 +193,7 @@ class HostTree:
         return HostPlace(self, handle, path, b"")
 
     def directory_of(self, handle: Handle, path: bytes) -> Directory:
-        return HostDirectory(self, handle, self.guest_path(handle, path))
+        return HostDirectory(self, handle, path, is_current=False)
 
     def guest_path(self, handle: Handle, path: bytes) -> bytes:
         """Guest path of an open file: where the host says it is now, else `path`, under which it was opened."""
@@ -206,12 +211,24 @@ class HostTree:
 class HostDirectory(Directory):
     """A directory held by a host descriptor."""
 
-    __slots__ = ("handle", "tree")
+    __slots__ = ("_is_current", "handle", "tree")
 
-    def __init__(self, tree: HostTree, handle: Handle, path: bytes) -> None:
+    def __init__(self, tree: HostTree, handle: Handle, path: bytes, *, is_current: bool = True) -> None:
+        """path: not what it is now, but what it was when somebody opened it, unless is_current."""
         super().__init__(tree.mount, path)
         self.tree = tree
         self.handle = handle
+        self._is_current = is_current
+
+    @property
+    def path(self) -> bytes:
+        # Asked for only by who needs it: the host may have to say it.
+        if not self._is_current:
+            self._path = self.tree.guest_path(self.handle, self._path)
+            self._is_current = True
+        return self._path
+
+    refuses_links = True
 
     def shortcut(self, fs: FsContext, path: bytes, *, follow: bool) -> Place | None:
         tree = self.tree
@@ -232,21 +249,17 @@ class HostDirectory(Directory):
         """One openat2(2) for all names up to the last, a `..` or a mount point, if there is no link among them."""
         tree = self.tree
         stop = index
-        path = self.path
         mounts = fs.mounts
         last = len(names) - 1
-        while stop < last and names[stop] != b"..":
-            path = path + b"/" + names[stop] if path != b"/" else b"/" + names[stop]
-            if mounts.at(path) is not None:
-                path = path[: path.rfind(b"/")]
+        while stop < last and (name := names[stop]) != b"..":
+            if name in mounts.names and mounts.at(self.child_path(b"/".join(names[index : stop + 1]))) is not None:
                 break
             stop += 1
         if stop - index < 2 or not tree.leaps:
             return None
+        path = b"/".join(names[index:stop])
         try:
-            fd = tree.files.openat2_in_root(
-                self.handle.number, b"/".join(names[index:stop]), O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS
-            )
+            fd = tree.files.openat2_in_root(self.handle.number, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
         except LinuxError as error:
             if error.errno == ELOOP:
                 return None
@@ -254,7 +267,7 @@ class HostDirectory(Directory):
                 tree.leaps = False
                 return None
             raise
-        return HostDirectory(tree, Handle(tree.files, fd), path), stop
+        return self._below(fd, path), stop
 
     def enter(self, name: bytes) -> Directory | Place | bytes:
         files = self.tree.files
@@ -267,7 +280,11 @@ class HostDirectory(Directory):
             if target is None:
                 raise LinuxError(ENOTDIR) from None
             return target
-        return HostDirectory(self.tree, Handle(files, fd), self.child_path(name))
+        return self._below(fd, name)
+
+    def _below(self, fd: int, path: bytes) -> HostDirectory:
+        tree = self.tree
+        return HostDirectory(tree, Handle(tree.files, fd), join(self._path, path), is_current=self._is_current)
 
     def link(self, name: bytes) -> bytes | None:
         try:
@@ -277,13 +294,17 @@ class HostDirectory(Directory):
                 return None
             raise
 
+    def seen(self, name: bytes) -> Place | None:
+        place = HostPlace(self.tree, self.handle, self._path, self._shown_name(name))
+        return place if place.look() else None
+
     def up(self) -> Directory:
         files = self.tree.files
         handle = Handle(files, files.openat(self.handle.number, b"..", O_PATH | O_DIRECTORY))
         if not self.tree.holds(handle):
             raise LinuxError(ENOENT)
-        path = self.path[: self.path.rfind(b"/")] or b"/"
-        return HostDirectory(self.tree, handle, path)
+        path = self._path[: self._path.rfind(b"/")] or b"/"
+        return HostDirectory(self.tree, handle, path, is_current=self._is_current)
 
     def is_same(self, other: Directory) -> bool:
         if self is other:
@@ -298,7 +319,7 @@ class HostDirectory(Directory):
         status = tree.files.fstat(self.handle.number)
         if not status.nlink:
             raise LinuxError(ENOENT)
-        path = tree.guest_path(self.handle, self.path)
+        path = tree.guest_path(self.handle, self._path)
         if root.path != b"/":
             if path != root.path and not path.startswith(root.path + b"/"):
                 return b"(unreachable)" + path
@@ -306,16 +327,19 @@ class HostDirectory(Directory):
         return path
 
     def place(self, name: bytes, *, slash: bool = False) -> Place:
+        return HostPlace(self.tree, self.handle, self._path, self._shown_name(name), slash=slash)
+
+    def _shown_name(self, name: bytes) -> bytes:
         terminals = self.tree.terminals
         if terminals is not None and not terminals.shows(self.handle.number, name):
-            name += b" of the host"  # a name that is not there
-        return HostPlace(self.tree, self.handle, self.path, name, slash=slash)
+            return name + b" of the host"  # a name that is not there
+        return name
 
 
 class HostPlace(Place):
     """A name in a host directory, never followed if it is a link; b"" is the descriptor's own file."""
 
-    __slots__ = ("_base", "_dirfd", "_flags", "_handle", "_name", "_slash", "_tree")
+    __slots__ = ("_base", "_dirfd", "_flags", "_handle", "_name", "_seen", "_slash", "_tree")
 
     def __init__(self, tree: HostTree, handle: Handle, base: bytes, name: bytes, *, slash: bool = False) -> None:
         self.mount = tree.mount
@@ -326,6 +350,7 @@ class HostPlace(Place):
         self._name = name
         self._flags = AT_SYMLINK_NOFOLLOW if name else AT_EMPTY_PATH
         self._slash = slash  # the path asked for a directory
+        self._seen: Stat | int = 0  # its status, or the error of asking for it, to be told once
 
     @property
     def path(self) -> bytes:
@@ -435,9 +460,9 @@ class HostPlace(Place):
         if not self._name:
             if self.stat().mode & S_IFMT != S_IFDIR:
                 raise LinuxError(ENOTDIR)
-            return HostDirectory(tree, self._handle, self.path)
+            return HostDirectory(tree, self._handle, self.path, is_current=False)
         handle = self._enter()
-        return HostDirectory(tree, handle, tree.guest_path(handle, self.path))
+        return HostDirectory(tree, handle, self.path, is_current=False)
 
     def _enter(self) -> Handle:
         """A handle of the directory that this is."""
@@ -450,9 +475,23 @@ class HostPlace(Place):
         return handle
 
     def stat(self) -> Stat:
+        if self._seen:
+            seen, self._seen = self._seen, 0
+            if isinstance(seen, int):
+                raise LinuxError(seen)
+            return seen
         stat = self._tree.files.fstatat(self._dirfd, self._name, self._flags)
         self._check(stat)
         return stat
+
+    def look(self) -> bool:
+        """Take its status down: False for a symbolic link, or if there is another error than ENOENT."""
+        try:
+            self._seen = stat = self.stat()
+        except LinuxError as error:
+            self._seen = error.errno
+            return error.errno == ENOENT
+        return stat.mode & S_IFMT != S_IFLNK
 
     def statx(self, flags: int, mask: int) -> tuple[Stat, Statx | None]:
         return self.stat(), self._tree.files.statx(self._dirfd, self._name, self._flags | flags, mask)
@@ -659,6 +698,7 @@ class TrustedPlace(HostPlace):
         self._name = path
         self._flags = 0 if follow else AT_SYMLINK_NOFOLLOW
         self._slash = False
+        self._seen = 0
         self._at = at
         self._fs = fs
 

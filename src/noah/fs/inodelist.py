@@ -21,7 +21,7 @@ _WORD: Final = 8
 class InodeList:
     """One image's."""
 
-    __slots__ = ("_words", "length")
+    __slots__ = ("_found", "_words", "length")
 
     def __init__(self, host: Host, path: bytes) -> None:
         """LinuxError."""
@@ -33,12 +33,18 @@ class InodeList:
         finally:
             files.close_quietly(fd)
         self.length = size // _WORD // 2
+        self._found: dict[int, int] = {}
 
     def count(self, inode: int) -> int:
         """Names of an inode; 0 if it is none of the image's."""
-        words, length = self._words, self.length
-        at = bisect_left(words, inode, 0, length)
-        return words[length + at] if at < length and words[at] == inode else 0
+        count = self._found.get(inode)
+        if count is None:
+            words, length = self._words, self.length
+            at = bisect_left(words, inode, 0, length)
+            count = words[length + at] if at < length and words[at] == inode else 0
+            if count:
+                self._found[inode] = count
+        return count
 
 
 def list_inodes(host: Host, root: bytes) -> bytes:

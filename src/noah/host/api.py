@@ -238,6 +238,13 @@ class Dirs(Protocol):
         """All of a directory: (name, inode, DT_* type), "." and ".." first. The list is the caller's snapshot: an
         index into it serves as d_off. fd is open for reading; its file position is of no meaning afterwards."""
 
+    @property
+    def reads_records(self) -> bool:
+        """Whether there is read()."""
+
+    def read(self, fd: int, buffer: Buffer) -> int:
+        """getdents64(2): records from the file position on."""
+
 
 class Procs(Protocol):
     """Processes and the machine they run on."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from noah.abi.dirent import dirent64_size, dirent_size, pack_dirent, pack_dirent64
+from typing import Final
+
+from noah.abi.dirent import dirent64_size, dirent_size, pack_dirent, pack_dirent64, unpack_dirent64
 from noah.abi.errno import EINVAL, ENAMETOOLONG, EPERM, ERANGE, LinuxError
 from noah.abi.fcntl import AT_FDCWD
 from noah.abi.kinds import DirentsPtr, Fd, Mode, OutStr, Path, Size, UInt
@@ -11,14 +13,17 @@ from noah.kernel.task import Task
 from noah.syscalls.paths import file_of, read_path
 from noah.syscalls.registry import syscall
 
-_NAME = 24  # bytes of the smallest record
+_NAME: Final = 24  # bytes of the smallest record
+_MOST: Final = 1 << 20  # bytes that are read at once
 
 
 @syscall
 def getdents64(task: Task, fd: Fd, dirp: DirentsPtr, count: UInt) -> int:
     """getdents(2): read directory entries."""
     file = file_of(task, fd)
-    room = min(count, 1 << 20)
+    room = min(count, _MOST)
+    if file.reads_records:
+        return file.read_records(task, task.mem.buffer(dirp, room, write=True))
     memory = bytearray(room)
     used = 0
     position = -1
@@ -39,9 +44,17 @@ def getdents64(task: Task, fd: Fd, dirp: DirentsPtr, count: UInt) -> int:
 def getdents(task: Task, fd: Fd, dirp: DirentsPtr, count: UInt) -> int:
     """getdents(2): read directory entries in the old form."""
     file = file_of(task, fd)
-    room = min(count, 1 << 20)
+    room = min(count, _MOST)
     memory = bytearray(room)
     used = 0
+    if file.reads_records:
+        records = bytearray(room)
+        length = file.read_records(task, [memoryview(records)])
+        while used < length:  # both forms of a record have the same size
+            inode, after, _, kind, name = unpack_dirent64(records, used)
+            used += pack_dirent(memory, used, inode, after, kind, name)
+        task.mem.write(dirp, memoryview(memory)[:used])
+        return used
     position = -1
     for name, inode, kind, after in file.entries(task, room // _NAME + 1):
         if used + dirent_size(name) > room:

@@ -165,6 +165,13 @@ class OpenFile:
 
     # Directories
 
+    reads_records = False
+    """Whether there is read_records(); else entries() says what to make records of."""
+
+    def read_records(self, caller: Caller, views: Views) -> int:
+        """getdents64(2): records from the position on, as the host makes them."""
+        raise LinuxError(ENOTDIR)
+
     def entries(self, caller: Caller, limit: int) -> Sequence[tuple[bytes, int, int, int]]:
         """Up to `limit` entries from the position on: (name, inode, DT_* type, position behind it)."""
         raise LinuxError(ENOTDIR)

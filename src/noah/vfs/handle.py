@@ -39,6 +39,10 @@ class HostTree(Protocol):
     mount: Mount
     detached: bool
 
+    @property
+    def filters(self) -> bool:
+        """Whether there may be names that shows() keeps from the guest."""
+
     def guest_path(self, handle: Handle, path: bytes) -> bytes:
         """Guest path of an open file: where the host says it is now, else `path`, under which it was opened."""
 

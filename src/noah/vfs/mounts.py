@@ -42,7 +42,7 @@ class Mount:
 class MountTable:
     """The mounts of a box, made before the first program starts."""
 
-    __slots__ = ("_by_path", "_on_the_way", "anonymous", "root", "tops")
+    __slots__ = ("_by_path", "_on_the_way", "anonymous", "names", "root", "tops")
 
     def __init__(self, root: FileSystem, anonymous: HostMount, *, read_only: bool = False) -> None:
         self.anonymous = anonymous
@@ -51,13 +51,15 @@ class MountTable:
         self.root = Mount(1, root, b"/", None, read_only=read_only)
         self._by_path = {b"/": self.root}
         self._on_the_way: set[bytes] = set()
-        self.tops: set[bytes] = set()  # first names of the paths of all mounts but the root
+        self.names: set[bytes] = set()  # last names of the paths of all mounts but the root
+        self.tops: set[bytes] = set()  # first names of them
 
     def add(self, under: Directory, name: bytes, fs: FileSystem, *, read_only: bool = False) -> Mount:
         """Mount in a directory, under a name that need not exist there."""
         path = under.child_path(name)
         mount = Mount(len(self._by_path) + 1, fs, path, under, read_only=read_only)
         self._by_path[path] = mount
+        self.names.add(name)
         self.tops.add(path.split(b"/")[1])
         while path != b"/":
             self._on_the_way.add(path)

@@ -16,6 +16,7 @@ from noah.abi.fcntl import (
     O_CREAT,
     O_EXCL,
     O_NOFOLLOW,
+    O_PATH,
     RESOLVE_BENEATH,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from noah.vfs.file import OpenFile
     from noah.vfs.mounts import MountTable
 
+_DOTS: Final = (b".", b"..")
 _BOUNDED: Final = RESOLVE_BENEATH | RESOLVE_IN_ROOT
 
 
@@ -73,6 +75,10 @@ class FsContext:
             place = start.shortcut(self, path, follow=follow)
             if place is not None:
                 return place
+            if b"/" not in path and path not in _DOTS and path not in self.mounts.names:
+                place = start.seen(path) if follow else start.place(path)
+                if place is not None:
+                    return place
         return Walk(self, start, resolve).resolve(path, follow=follow)
 
     def parent(self, caller: Caller, dirfd: int, path: bytes) -> Place:
@@ -116,6 +122,8 @@ class FsContext:
             if not name:
                 raise LinuxError(EEXIST if flags & O_EXCL else EISDIR)
             return at.place(name).open(caller, flags, mode)
+        if follow and not flags & O_PATH:
+            return walk.open(caller, path, flags)
         return walk.resolve(path, follow=follow).open(caller, flags, mode)
 
     def directory(self, caller: Caller, dirfd: int, path: bytes) -> Directory:
@@ -140,11 +148,17 @@ class Walk:
 
     def resolve(self, path: bytes, *, follow: bool) -> Place:
         at, name, slash = self.parent(path)
+        return self._end(at, name, slash, follow=follow)
+
+    def _end(self, at: Directory, name: bytes, slash: bool, *, follow: bool) -> Place:
         while name:
             if slash:
                 return self._step(at, name).place(b"")
             if not follow:
                 return at.place(name)
+            place = at.seen(name)
+            if place is not None:
+                return place
             target = at.link(name)
             if target is None:
                 return at.place(name)
@@ -152,6 +166,21 @@ class Walk:
                 return self.jump(target)
             at, name, slash = self.parent_of_link(at, target)
         return at.place(b"")
+
+    def open(self, caller: Caller, path: bytes, flags: int) -> OpenFile:
+        """Open what a path leads to, links followed, without O_CREAT and O_PATH: most that is opened is no link."""
+        at, name, slash = self.parent(path)
+        while at.refuses_links and name and not slash:
+            try:
+                return at.place(name).open(caller, flags, 0)
+            except LinuxError as error:
+                if error.errno not in (ELOOP, ENOTDIR):
+                    raise
+                target = at.link(name)
+                if not isinstance(target, bytes):
+                    raise
+            at, name, slash = self.parent_of_link(at, target)
+        return self._end(at, name, slash, follow=True).open(caller, flags, 0)
 
     def parent(self, path: bytes) -> tuple[Directory, bytes, bool]:
         """Walk all but the last name: the directory, the name, whether a `/` follows it.
@@ -199,7 +228,7 @@ class Walk:
                 at = self._up(at)
                 index += 1
                 continue
-            mount = mounts.at(at.child_path(name)) if mounts.leads_to_mount(at.child_path(name)) else None
+            mount = mounts.at(at.child_path(name)) if name in mounts.names else None
             if mount is not None:
                 if self._resolve & RESOLVE_NO_XDEV:
                     raise LinuxError(EXDEV)

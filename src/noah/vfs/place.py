@@ -155,13 +155,21 @@ class Place:
 
 
 class Directory:
-    """A directory that a walk has reached. `path` is its guest path from the box's root, without links."""
+    """A directory that a walk has reached."""
 
-    __slots__ = ("mount", "path")
+    __slots__ = ("_path", "mount")
+
+    refuses_links = False
+    """Opening a symbolic link in it fails: ELOOP, or ENOTDIR with O_DIRECTORY."""
 
     def __init__(self, mount: Mount, path: bytes) -> None:
         self.mount = mount
-        self.path = path
+        self._path = path
+
+    @property
+    def path(self) -> bytes:
+        """Guest path from the box's root, without links."""
+        return self._path
 
     def child_path(self, name: bytes) -> bytes:
         return join(self.path, name)
@@ -177,6 +185,13 @@ class Directory:
         """What the symbolic link of that name leads to: a path, or for links that are none (proc(5)) the file itself.
 
         None for anything that is no symbolic link, or does not exist.
+        """
+        return None
+
+    def seen(self, name: bytes) -> Place | None:
+        """The file of that name, if a look at it tells that it is no symbolic link, or not there.
+
+        What was seen is the answer when it is asked for its status next. None: ask link().
         """
         return None
 

@@ -19,7 +19,7 @@ from noah.abi.errno import ENOSYS, EOPNOTSUPP, LinuxError
 from noah.host.errnos import from_host
 from noah.host.linux.kernel import syscall
 from noah.host.openflags import ALWAYS, OPEN
-from noah.host.posix.files import PosixFiles
+from noah.host.posix.files import PosixDirs, PosixFiles
 from noah.host.posix.paths import Times, plain, stat_fields
 from noah.host.values import TIME_NOW, TIME_OMIT, Stat, Statfs, Statx
 
@@ -361,6 +361,19 @@ class LinuxFiles(PosixFiles):
 
     def removexattrat(self, dirfd: int, path: bytes, name: bytes, flags: int = 0) -> None:
         _removexattr(_path(dirfd, path), name, follow=_follow(path, flags))
+
+
+class LinuxDirs(PosixDirs):
+    """See noah.host.api.Dirs."""
+
+    __slots__ = ()
+
+    reads_records = True
+
+    def read(self, fd: int, buffer: Buffer) -> int:
+        size = len(buffer)
+        start = ctypes.byref(ctypes.c_char.from_buffer(buffer)) if size else None
+        return syscall("getdents64", fd, start, size)
 
 
 def _path(dirfd: int, path: bytes) -> bytes:

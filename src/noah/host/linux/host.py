@@ -12,14 +12,13 @@ from noah.abi.errno import LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_DIRECTORY, O_PATH
 from noah.host.api import Host
 from noah.host.linux.events import LinuxEvents
-from noah.host.linux.files import LinuxFiles
+from noah.host.linux.files import LinuxDirs, LinuxFiles
 from noah.host.linux.mem import LinuxClock, LinuxMem
 from noah.host.linux.procs import LinuxProcs
 from noah.host.linux.signals import LinuxPoller, LinuxSignals
 from noah.host.linux.sockets import LinuxSockets
 from noah.host.linux.ttys import LinuxTtys
 from noah.host.posix.clock import PosixRng
-from noah.host.posix.files import PosixDirs
 from noah.host.posix.inherited import claim
 from noah.host.values import Caps
 
@@ -52,7 +51,7 @@ def make() -> Host:
             ioctl_passthrough=True,
         ),
         files=files,
-        dirs=PosixDirs(),
+        dirs=LinuxDirs(),
         procs=LinuxProcs(signals),
         signals=signals,
         poller=LinuxPoller(signals),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
+from noah.abi.errno import ENOSYS, LinuxError
 from noah.abi.fcntl import DT_DIR, DT_LNK, DT_REG, O_NOATIME
 from noah.host.errnos import from_host
 from noah.host.posix.data import PosixData
 from noah.host.posix.descriptors import PosixDescriptors
 from noah.host.posix.paths import PosixPaths
 from noah.host.posix.xattrs import PosixXattrs
+
+if TYPE_CHECKING:
+    from noah.host.api import Buffer
 
 
 class PosixFiles(PosixData, PosixPaths, PosixDescriptors, PosixXattrs):
@@ -25,6 +30,11 @@ class PosixDirs:
     """See noah.host.api.Dirs."""
 
     __slots__ = ()
+
+    reads_records = False
+
+    def read(self, fd: int, buffer: Buffer) -> int:
+        raise LinuxError(ENOSYS)
 
     def scan(self, fd: int) -> list[tuple[bytes, int, int]]:
         # os.scandir() on a duplicate of fd, all of it in C: twice as fast as getdents64(2) unpacked in Python.
