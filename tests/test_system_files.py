@@ -141,3 +141,22 @@ def test_devices(show: Shower) -> None:
     assert "nodev\tproc\n" in seen["/proc/filesystems"]
     assert seen["/proc/devices"].startswith("Character devices:\n")
     assert {"mnt", "net", "pid", "user", "uts"} <= set(seen["/proc/self/ns/"].split())
+
+
+def test_message_queues(show: Shower) -> None:
+    queue = "/dev/mqueue/some"
+    found = show("/dev/mqueue/", "+/some", queue, "/dev/mqueue//", f"-{queue}", "/proc/mounts")
+    assert found["/dev/mqueue/"] == ""
+    assert (found["+/some"], found[f"-{queue}"]) == ("ok\n", "ok\n")
+    assert found[queue].split() == ["QSIZE:0", "NOTIFY:0", "SIGNO:0", "NOTIFY_PID:0"]
+    assert found["/dev/mqueue//"] == "some\n"
+    assert "mqueue /dev/mqueue mqueue rw,nosuid,nodev,noexec" in found["/proc/mounts"]
+    again = show("+/some", f"-{queue}", queue, "/dev/mqueue/")
+    assert (again[queue], again["/dev/mqueue/"]) == ("No such file or directory\n", "")
+
+
+def test_system_v_objects(show: Shower) -> None:
+    for name, id in (("msg", "msqid"), ("sem", "semid"), ("shm", "shmid")):
+        text = show(f"/proc/sysvipc/{name}")[f"/proc/sysvipc/{name}"]
+        assert text.split()[:3] == ["key", id, "perms"]
+        assert text.count("\n") == 1

@@ -3,6 +3,7 @@
 #include <mqueue.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 static char name_of[64];
 
@@ -39,6 +40,11 @@ CASE(opening) {
     char line[200] = "";
     ssize_t length = read(queue, line, sizeof line - 1);
     say("%zd: %.20s", length, line);
+    CHECK("at its end", read(queue, line, 10));
+    CHECK("seek", lseek(queue, -5, SEEK_CUR));
+    CHECK("read", read(queue, line, 10));
+    CHECK("pread", pread(queue, line, 10, 3));
+    CHECK("pwrite", pwrite(queue, "x", 1, 3));
     CHECK("write", write(queue, "x", 1));
     CHECK("unlink", mq_unlink(path));
     CHECK("unlink twice", mq_unlink(path));
@@ -189,6 +195,73 @@ CASE(notification_by_another_process) {
     receive("message", queue);
     IN_CHILD("who asks and dies") { CHECK("mq_notify", mq_notify(queue, &event)); }
     CHECK("mq_notify", mq_notify(queue, &event));
+    mq_close(queue);
+}
+
+static int told[2];
+
+static void tell(union sigval value) {
+    char byte = value.sival_int;
+    NEED(write(told[1], &byte, 1));
+}
+
+static void say_line(const char *what, mqd_t queue) {
+    char line[200] = "";
+    ssize_t length = pread(queue, line, sizeof line - 1, 0);
+    char *end = strstr(line, "NOTIFY_PID:");
+    if (end) *end = 0;
+    say("%s: %zd, %s", what, length, line);
+}
+
+static void wait_for_it(const char *what) {
+    struct pollfd ready = {told[0], POLLIN, 0};
+    char byte = 0;
+    if (poll(&ready, 1, 3000) == 1) NEED(read(told[0], &byte, 1));
+    say("%s: told %d", what, byte);
+}
+
+CASE(notification_by_a_thread) {
+    mqd_t queue = NEED(mq_open(name("thread"), O_RDWR | O_CREAT, 0600, NULL));
+    mq_unlink(name_of);
+    NEED(pipe(told));
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = tell, .sigev_value.sival_int = 7};
+    CHECK("mq_notify", mq_notify(queue, &event));
+    CHECK("twice", mq_notify(queue, &event));
+    say_line("asked for", queue);
+    CHECK("send", mq_send(queue, "abc", 3, 0));
+    wait_for_it("by itself");
+    say_line("told", queue);
+    receive("message", queue);
+    event.sigev_value.sival_int = 8;
+    CHECK("again", mq_notify(queue, &event));
+    IN_CHILD("another") { NEED(mq_send(queue, "d", 1, 0)); }
+    wait_for_it("by another process");
+    receive("message", queue);
+    CHECK("again", mq_notify(queue, &event));
+    CHECK("taken back", mq_notify(queue, NULL));
+    CHECK("send", mq_send(queue, "e", 1, 0));
+    sleep_ms(30);
+    CHECK("nothing", poll(&(struct pollfd){told[0], POLLIN, 0}, 1, 0));
+    char cookie[32] = "";
+    struct sigevent raw = {.sigev_notify = SIGEV_THREAD, .sigev_value.sival_ptr = cookie, .sigev_signo = 99};
+    CHECK("no descriptor", syscall(SYS_mq_notify, queue, &raw));
+    raw.sigev_signo = told[0];
+    CHECK("no socket", syscall(SYS_mq_notify, queue, &raw));
+    int other = NEED(socket(AF_UNIX, SOCK_DGRAM, 0)), netlink = NEED(socket(AF_NETLINK, SOCK_RAW, 0));
+    raw.sigev_signo = other;
+    CHECK("another socket", syscall(SYS_mq_notify, queue, &raw));
+    raw.sigev_signo = netlink;
+    CHECK("no queue", syscall(SYS_mq_notify, other, &raw));
+    raw.sigev_value.sival_ptr = BAD_POINTER;
+    CHECK("bad cookie", syscall(SYS_mq_notify, queue, &raw));
+    raw.sigev_value.sival_ptr = cookie;
+    strcpy(cookie, "cookie");
+    CHECK("raw", syscall(SYS_mq_notify, queue, &raw));
+    CHECK("removed", syscall(SYS_mq_notify, queue, NULL));
+    char text[64] = "";
+    CHECK("receive", recv(netlink, text, sizeof text, MSG_DONTWAIT));
+    say("%s %d", text, text[31]);
+    CHECK("nothing more", recv(netlink, text, sizeof text, MSG_DONTWAIT));
     mq_close(queue);
 }
 

@@ -1,8 +1,9 @@
 /* Shows files of a root of its own: `show PATH` its content, `show PATH/` its names, `show ">PATH"` what opening it to
- * write gives. */
+ * write gives, `show +NAME` makes a message queue, `show -PATH` what removing a file gives. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,10 @@ int main(int argc, char **argv) {
         printf("== %s\n", path);
         if (*path == '>') {
             puts(open(path + 1, O_WRONLY) < 0 ? strerror(errno) : "ok");
+        } else if (*path == '+') {
+            puts(mq_open(path + 1, O_RDWR | O_CREAT, 0640, NULL) < 0 ? strerror(errno) : "ok");
+        } else if (*path == '-') {
+            puts(unlink(path + 1) < 0 ? strerror(errno) : "ok");
         } else if (path[strlen(path) - 1] == '/') {
             DIR *folder = opendir(path);
             if (!folder) puts(strerror(errno));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.fcntl import DT_DIR, DT_REG
@@ -86,6 +87,8 @@ class SystemFiles:
             b"uptime": self._uptime,
             b"version": lambda: b"Linux version %s (noah@noah) %s\n" % (release, version),
         }
+        for name in (b"msg", b"sem", b"shm"):
+            self._files[b"sysvipc/" + name] = partial(process.sysvipc, name)
         if host.exists:
             self._files[b"kallsyms"] = self._kallsyms
         else:

@@ -88,6 +88,19 @@ class TimersView(Protocol):
         """The content of /proc/PID/timers."""
 
 
+class QueueView(Protocol):
+    """A POSIX message queue. See noah.kernel.ipc.show."""
+
+    @property
+    def name(self) -> bytes: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def owner(self) -> tuple[int, int]: ...
+    @property
+    def content(self) -> bytes: ...
+
+
 class TaskView(Protocol):
     comm: bytes
 
@@ -127,6 +140,11 @@ class ProcessView(Protocol):
     def ask(self, pid: int, question: bytes) -> bytes:
         """What another process of the box tells: see noah.kernel.asking."""
 
+    def sysvipc(self, name: bytes) -> bytes:
+        """A file of /proc/sysvipc."""
+
+    def mqueues(self) -> Sequence[QueueView]: ...
+    def mq_unlink(self, name: bytes) -> None: ...
     @property
     def running_tid(self) -> int:
         """The thread that makes the system call."""

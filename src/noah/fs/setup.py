@@ -11,6 +11,7 @@ from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.devfs import DevTree
 from noah.fs.hostfile import make_inherited
 from noah.fs.hostfs import HostDirectory, HostTree
+from noah.fs.mqueuefs import MqueueTree
 from noah.fs.owned import are_owned
 from noah.fs.procfs import ProcTree
 from noah.fs.sysfs import SysTree
@@ -74,6 +75,7 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), view
         for fd in host.inherited[:_STANDARD]:
             terminals.keep(host.files.fstat(fd))
         _mount_shm(inside, mounts, tree, dev)
+        mounts.add(dev, b"mqueue", MqueueTree(host))
         _mount_sys(host, mounts, fs)
     for host_path, guest_path, read_only in binds:
         _bind(host, fs, host_path, guest_path, read_only=read_only)
@@ -162,6 +164,9 @@ def attach_process(mounts: MountTable, process: ProcessView, release: bytes, ver
     tree: FileSystem | None = proc.fs if proc is not None else None
     if isinstance(tree, ProcTree):
         tree.attach(process, release, version)
+    queues = mounts.at(b"/dev/mqueue")
+    if queues is not None and isinstance(queues.fs, MqueueTree):
+        queues.fs.attach(process)
 
 
 def make_fds(host: Host, mounts: MountTable, limit: int = 1024) -> FdTable:

@@ -11,10 +11,19 @@ if TYPE_CHECKING:
 
     from noah.kernel.task import Process
 
+
+def _tell_of_message(process: Process, request: bytes) -> bytes:
+    """mq_notify(2): somebody has sent one to a queue."""
+    if process.ipc is not None:
+        process.ipc.mqueues.fire(int.from_bytes(request, "little"))
+    return b""
+
+
 MARK: Final = b"\0"
 """What such a question begins with; no name of a file does."""
 _REQUESTS: Final[dict[bytes, Callable[[Process, bytes], bytes]]] = {
     b"limits": limits.serve,
+    b"mqueue": _tell_of_message,
     b"read": othermemory.serve_read,
     b"write": othermemory.serve_write,
 }

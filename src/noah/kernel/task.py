@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from noah.kernel.fork import SharedUntilExec
     from noah.kernel.futex import Futexes
     from noah.kernel.ipc.process import Ipc
+    from noah.kernel.ipc.show import ShownQueue
     from noah.kernel.signals import SignalState
     from noah.kernel.threads import Threads
     from noah.kernel.timers import Timers
@@ -195,7 +196,28 @@ class Process:
     @property
     def running_tid(self) -> int:
         """The thread that is in the kernel."""
-        return self.threads.holder.tid if self.threads is not None else self.tasks[0].tid
+        return self.running.tid
+
+    @property
+    def running(self) -> Task:
+        """That thread."""
+        return self.threads.holder if self.threads is not None else self.tasks[0]
+
+    def sysvipc(self, name: bytes) -> bytes:
+        """See noah.fs.procview.ProcessView, as for the two behind it."""
+        from noah.kernel.ipc import show  # what most programs never ask for
+
+        return show.sysvipc(self, name)
+
+    def mqueues(self) -> list[ShownQueue]:
+        from noah.kernel.ipc import show
+
+        return show.mqueues(self)
+
+    def mq_unlink(self, name: bytes) -> None:
+        from noah.kernel.ipc import show
+
+        show.unlink(self.running, name)
 
     def ask(self, pid: int, question: bytes) -> bytes:
         """What another process of the box says (see kernel.asking)."""

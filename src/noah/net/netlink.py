@@ -25,6 +25,7 @@ from noah.abi.socket import (
     SOL_SOCKET,
 )
 from noah.abi.sockstructs import SockaddrNl
+from noah.net.notifier import PairNotifier
 from noah.net.socket import SocketFile
 from noah.vfs.handle import Handle
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from noah.host.values import Interface, InterfaceAddress, Received
+    from noah.net.notifier import Notifier
     from noah.net.socket import Control
     from noah.vfs.caller import Caller
     from noah.vfs.file import Views
@@ -59,6 +61,9 @@ class NetlinkFile(SocketFile):
         self._other = Handle(tree.files, there)
         self._port = 0
         self._own_port = caller.pid
+
+    def notifier(self, cookie: bytes) -> Notifier:
+        return PairNotifier(self.sockets, self._other, cookie)
 
     def bind(self, address: bytes) -> None:
         if len(address) < len(_KERNEL):

@@ -11,6 +11,7 @@ from noah.abi.errno import (
     EALREADY,
     EINPROGRESS,
     EINTR,
+    EINVAL,
     ENOTSOCK,
     EOPNOTSUPP,
     EPIPE,
@@ -21,6 +22,7 @@ from noah.abi.fcntl import O_NONBLOCK, O_RDWR, SETFL_MASK
 from noah.abi.poll import POLLIN, POLLOUT
 from noah.abi.signal import SIGPIPE
 from noah.abi.socket import (
+    AF_NETLINK,
     AF_UNIX,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
@@ -29,6 +31,7 @@ from noah.abi.socket import (
     MSG_PEEK,
     MSG_WAITALL,
     SO_ACCEPTCONN,
+    SO_DOMAIN,
     SO_ERROR,
     SO_RCVTIMEO,
     SO_SNDTIMEO,
@@ -39,12 +42,14 @@ from noah.abi.socket import (
 )
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.net.interfaces import interface_ioctl
+from noah.net.notifier import HostNotifier
 from noah.vfs.handle import Handle, HostTree
 from noah.vfs.stream import StreamFile, advance
 
 if TYPE_CHECKING:
     from noah.host.api import Sockets
     from noah.host.values import Received
+    from noah.net.notifier import Notifier
     from noah.net.unix import HostAddress
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile, Views
@@ -109,6 +114,15 @@ class SocketFile(StreamFile):
     def set_flags(self, flags: int) -> None:
         self.flags = self.flags & ~SETFL_MASK | flags
         self.files.set_flags(self.fd, flags | O_NONBLOCK if self.listening else flags)
+
+    def check_netlink(self) -> None:
+        """EINVAL for what is no netlink socket (netlink_getsockbyfd())."""
+        if self.get_option(SOL_SOCKET, SO_DOMAIN, 4) != AF_NETLINK.to_bytes(4, "little"):
+            raise LinuxError(EINVAL)
+
+    def notifier(self, cookie: bytes) -> Notifier:
+        """For mq_notify(2)."""
+        return HostNotifier(self.sockets, Handle(self.files, self.sockets.notifier(self.fd, cookie)))
 
     # Names and options
 

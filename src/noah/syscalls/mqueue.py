@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.errno import EACCES, EBADF, EINVAL, EMSGSIZE, ENAMETOOLONG, ENOENT, ENOSYS, LinuxError
+from noah.abi.errno import EACCES, EBADF, EINVAL, EMSGSIZE, ENAMETOOLONG, ENOENT, ENOTSOCK, LinuxError
 from noah.abi.fcntl import O_ACCMODE, O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY
 from noah.abi.ipc import MQ_PRIO_MAX
 from noah.abi.ipcstructs import MqAttr
@@ -30,6 +30,8 @@ from noah.abi.time import CLOCK_MONOTONIC, CLOCK_REALTIME, NSEC_PER_SEC
 from noah.kernel.ipc.mqfile import MqueueFile
 from noah.kernel.ipc.process import ipc_of
 from noah.kernel.task import Task
+from noah.net.notifier import COOKIE_SIZE
+from noah.net.socket import SocketFile
 from noah.syscalls.registry import syscall
 
 _RIGHTS: Final = {O_RDONLY: 4, O_WRONLY: 2, O_RDWR: 6}
@@ -126,7 +128,7 @@ def mq_timedreceive(task: Task, mqdes: Fd, msg: OutBuf, length: Size, prio: UInt
     return len(text)
 
 
-@syscall(partial="no SIGEV_THREAD: ENOSYS")
+@syscall
 def mq_notify(task: Task, mqdes: Fd, sevp: SigeventPtr) -> int:
     """mq_notify(2): ask for a signal when a message comes to the empty queue."""
     event = None
@@ -137,9 +139,15 @@ def mq_notify(task: Task, mqdes: Fd, sevp: SigeventPtr) -> int:
         ):
             raise LinuxError(EINVAL)
         if notify == SIGEV_THREAD:
-            task.process.missing("mq_notify: SIGEV_THREAD")
-            raise LinuxError(ENOSYS)
-        event = notify, signo, value
+            cookie = task.mem.read(value, COOKIE_SIZE)
+            socket = task.fds.get(signo)
+            if not isinstance(socket, SocketFile):
+                raise LinuxError(ENOTSOCK)
+            socket.check_netlink()
+            event = notify, 0, 0
+            _queue(task, mqdes).notify(task, event, lambda: socket.notifier(cookie))
+            return 0
+        event = notify, signo if notify == SIGEV_SIGNAL else 0, value
     _queue(task, mqdes).notify(task, event)
     return 0
 

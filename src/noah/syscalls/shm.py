@@ -150,5 +150,6 @@ def _info(task: Task, segments: Segments, address: int, cmd: int) -> int:
         task.mem.pack(Shminfo64.struct, address, SHMMAX, SHMMIN, SHMMNI, SHMSEG, SHMALL)
     else:
         pages = sum(page_align(each.size) for each in used) // PAGE
-        task.mem.pack(ShmInfo.struct, address, len(used), pages, 0, 0, 0, 0)
+        resident = sum(map(segments.resident, used)) // PAGE
+        task.mem.pack(ShmInfo.struct, address, len(used), pages, resident, 0, 0, 0)
     return max((each.index for each in used), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 assert not TYPE_CHECKING or sys.platform == "linux"
 
 from noah.abi import socket as linux
+from noah.abi.errno import LinuxError
+from noah.abi.signal import SIGEV_THREAD
 from noah.host.linux.kernel import syscall
 from noah.host.values import Received
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 _ADDRESS_SIZE: Final = 128  # struct sockaddr_storage
 _MSGHDR: Final = struct.Struct("=QI4xQQQQi4x")  # name, its length, iov, count, control, its length, flags
 _IOVEC: Final = struct.Struct("=QQ")
+_MQ_ATTR: Final = struct.Struct("=4q32x")  # flags, maxmsg, msgsize, curmsgs
+_SIGEVENT: Final = struct.Struct("=Qii48x")  # value, signo, notify
 _CMSG: Final = struct.Struct("=Qii")
 
 
@@ -124,6 +129,23 @@ class LinuxSockets:
 
     def shutdown(self, fd: int, how: int) -> None:
         syscall("shutdown", fd, how)
+
+    def notifier(self, fd: int, cookie: bytes) -> int:
+        """By a message queue of the host's, for one message."""
+        name = b"noah-" + os.urandom(16).hex().encode()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NONBLOCK
+        queue = syscall("mq_open", name, flags, 0o600, _MQ_ATTR.pack(0, 1, 1, 0))
+        try:
+            syscall("mq_unlink", name)
+            data = ctypes.create_string_buffer(cookie, len(cookie))
+            syscall("mq_notify", queue, _SIGEVENT.pack(ctypes.addressof(data), fd, SIGEV_THREAD))
+        except LinuxError:
+            os.close(queue)
+            raise
+        return queue
+
+    def fire_notifier(self, notifier: int) -> None:
+        syscall("mq_timedsend", notifier, b"!", 1, 0, None)
 
     def interfaces(self) -> list[Interface]:
         from noah.host.posix.interfaces import interfaces  # few programs ask, and it takes Python's own sockets

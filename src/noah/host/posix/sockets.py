@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from noah.abi import socket as linux
-from noah.abi.errno import EAFNOSUPPORT, EINVAL, ENOPROTOOPT, EPROTONOSUPPORT, LinuxError
+from noah.abi.errno import EAFNOSUPPORT, EINVAL, ENOPROTOOPT, ENOSYS, EPROTONOSUPPORT, LinuxError
 from noah.host.errnos import from_host
 from noah.host.posix.interfaces import interfaces
 from noah.host.tables import Flags, Numbers, named
@@ -185,6 +185,12 @@ class PosixSockets:
                 sock.shutdown(_HOW[how])
         except OSError as error:
             raise from_host(error) from None
+
+    def notifier(self, fd: int, cookie: bytes) -> int:
+        raise LinuxError(ENOSYS, "no netlink on this host")
+
+    def fire_notifier(self, notifier: int) -> None:
+        raise LinuxError(ENOSYS, "no netlink on this host")
 
     def interfaces(self) -> list[Interface]:
         return interfaces()

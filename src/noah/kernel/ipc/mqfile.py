@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EAGAIN, EBUSY, ERESTARTSYS, ETIMEDOUT, LinuxError
-from noah.abi.fcntl import O_NONBLOCK
+from noah.abi.errno import EAGAIN, EBUSY, EINVAL, ERESTARTSYS, ETIMEDOUT, LinuxError
+from noah.abi.fcntl import O_NONBLOCK, SEEK_CUR, SEEK_END, SEEK_SET
 from noah.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
-from noah.abi.signal import SI_MESGQ, SIGEV_SIGNAL
+from noah.abi.signal import SI_MESGQ, SIGEV_SIGNAL, SIGEV_THREAD
 from noah.abi.stat import S_IFREG
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.fs.anonymous import MadeUpFile, fill
@@ -15,8 +15,11 @@ from noah.host.values import Siginfo, Stat
 from noah.kernel.ipc.store import MQUEUE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.kernel.ipc.mqueue import Mqueue, Mqueues
     from noah.kernel.task import Task
+    from noah.net.notifier import Notifier
     from noah.vfs.caller import Caller
     from noah.vfs.file import Views
 
@@ -28,13 +31,16 @@ _LOOK_NS: Final = 5_000_000
 class MqueueFile(MadeUpFile):
     """An open file description of a queue."""
 
-    __slots__ = ("_index", "_mqueues", "_path", "maxmsg", "msgsize")
+    __slots__ = ("_index", "_mqueues", "_path", "_position", "maxmsg", "msgsize")
+
+    has_positions = True
 
     def __init__(self, mqueues: Mqueues, queue: Mqueue, flags: int) -> None:
         super().__init__(flags)
         self._mqueues = mqueues
         self._index = queue.index
         self._path = b"/" + queue.name
+        self._position = 0
         self.maxmsg = queue.maxmsg
         self.msgsize = queue.msgsize
 
@@ -64,13 +70,33 @@ class MqueueFile(MadeUpFile):
             )
 
     def read(self, caller: Caller, views: Views) -> int:
-        """mqueue_read_file(), always from the beginning."""
+        done = self.pread(caller, views, self._position)
+        self._position += done
+        return done
+
+    def pread(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        """mqueue_read_file()"""
         with self._mqueues:
             queue = self._mqueues.current(self._index)
-        pid, kind, signo, _ = queue.notify or (0, 0, 0, 0)
-        size = sum(len(text) for _, text in queue.messages)
-        line = f"QSIZE:{size:<10} NOTIFY:{kind:<5} SIGNO:{signo:<5} NOTIFY_PID:{pid:<6}\n"
-        return fill(views, line.encode())
+        text = queue.text()[offset:]
+        return fill(views, text[: sum(map(len, views))])
+
+    def pwrite(self, caller: Caller, views: Views, offset: int, flags: int = 0) -> int:
+        self.check_writable()
+        raise LinuxError(EINVAL)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """default_llseek()"""
+        if whence == SEEK_CUR:
+            offset += self._position
+        elif whence == SEEK_END:
+            offset += _SIZE
+        elif whence != SEEK_SET:
+            raise LinuxError(EINVAL)
+        if offset < 0:
+            raise LinuxError(EINVAL)
+        self._position = offset
+        return offset
 
     def ready(self, events: int) -> int:
         with self._mqueues:
@@ -102,6 +128,17 @@ class MqueueFile(MadeUpFile):
             mqueues.store.wait(task, MQUEUE, self._index, seen, deadline_ns)
         if notify is not None and notify[1] == SIGEV_SIGNAL and notify[2]:
             _signal(task, *notify)
+        elif notify is not None and notify[1] == SIGEV_THREAD:
+            self._tell_thread(task, notify[0])
+
+    def _tell_thread(self, task: Task, pid: int) -> None:
+        if pid == task.pid:
+            self._mqueues.fire(self._index)
+            return
+        try:
+            task.process.request(pid, b"mqueue", self._index.to_bytes(4, "little"))
+        except LinuxError:
+            return  # it has just ended, or is stopped
 
     def receive(self, task: Task, deadline_ns: int | None) -> tuple[int, bytes]:
         """mq_timedreceive(2): priority and text."""
@@ -134,18 +171,20 @@ class MqueueFile(MadeUpFile):
                     raise
                 error = failure
 
-    def notify(self, task: Task, event: tuple[int, int, int] | None) -> None:
+    def notify(
+        self, task: Task, event: tuple[int, int, int] | None, notifier: Callable[[], Notifier] | None = None
+    ) -> None:
         """mq_notify(2): SIGEV_*, signal and value; None takes it back."""
         mqueues = self._mqueues
         with mqueues:
             queue = mqueues.current(self._index)
             if event is None:
                 if queue.notify is not None and queue.notify[0] == task.pid:
-                    queue.notify = None
+                    mqueues.forget_notify(queue)
             elif queue.notify is not None:
                 raise LinuxError(EBUSY)
             else:
-                queue.notify = task.pid, *event
+                mqueues.register(queue, (task.pid, *event), notifier)
             mqueues.save(queue)
 
 

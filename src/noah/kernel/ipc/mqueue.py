@@ -24,7 +24,10 @@ from noah.kernel.ipc.store import MQUEUE, Store
 from noah.kernel.ipc.table import Object, Table, now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.kernel.task import Task
+    from noah.net.notifier import Notifier
     from noah.vfs.credentials import Credentials
 
 Notify = tuple[int, int, int, int]
@@ -65,6 +68,12 @@ class Mqueue(Object):
         at = next((at for at, (other, _) in enumerate(self.messages) if other < priority), len(self.messages))
         self.messages.insert(at, (priority, text))
 
+    def text(self) -> bytes:
+        """What its file shows (mqueue_read_file())."""
+        pid, kind, signo, _ = self.notify or (0, 0, 0, 0)
+        size = sum(len(text) for _, text in self.messages)
+        return b"QSIZE:%-10d NOTIFY:%-5d SIGNO:%-5d NOTIFY_PID:%-6d\n" % (size, kind, signo, pid)
+
     def check_file(self, creds: Credentials, wanted: int) -> None:
         """EACCES unless these bits of rwx are granted (generic_permission())."""
         granted = self.mode
@@ -84,10 +93,11 @@ class Mqueue(Object):
 class Mqueues(Table[Mqueue]):
     """All queues of a box."""
 
-    __slots__ = ("_own",)
+    __slots__ = ("_notifiers", "_own")
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, MQUEUE, Mqueue, MQUEUE.limit)
+        self._notifiers: dict[int, Notifier] = {}  # of this process' queues, by index
         self._own: dict[int, int] = {}  # how often this process has each open, by index
 
     def current(self, index: int) -> Mqueue:
@@ -181,8 +191,27 @@ class Mqueues(Table[Mqueue]):
             if count <= 0:
                 del found.opened[pid]
             if found.notify is not None and found.notify[0] == pid:
-                found.notify = None
+                self.forget_notify(found)
             self._settle(found)
+
+    def register(self, found: Mqueue, notify: Notify, notifier: Callable[[], Notifier] | None) -> None:
+        """mq_notify(2). notifier: makes what tells a thread (SIGEV_THREAD)."""
+        if notifier is not None:
+            self._notifiers[found.index] = notifier()
+        found.notify = notify
+
+    def forget_notify(self, found: Mqueue) -> None:
+        """What this process has asked for (remove_notification())."""
+        found.notify = None
+        notifier = self._notifiers.pop(found.index, None)
+        if notifier is not None:
+            notifier.remove()
+
+    def fire(self, index: int) -> None:
+        """There is a message in a queue whose notification was this process'."""
+        notifier = self._notifiers.pop(index, None)
+        if notifier is not None:
+            notifier.fire()
 
     def _settle(self, found: Mqueue) -> None:
         if found.name or found.opened:
@@ -191,7 +220,10 @@ class Mqueues(Table[Mqueue]):
             self.remove(found)
 
     def after_fork(self) -> None:
-        """In the child: it has what its parent has."""
+        """In the child: it has open what its parent has."""
+        for notifier in self._notifiers.values():
+            notifier.forget()
+        self._notifiers = {}
         if not self._own:
             return
         self.store.announce()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from noah.abi.errno import EINVAL, ENOMEM, ENOSPC, LinuxError
-from noah.abi.fcntl import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from noah.abi.errno import EINVAL, ENOMEM, ENOSPC, ENXIO, LinuxError
+from noah.abi.fcntl import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_HOLE
 from noah.abi.ipc import SHM_DEST, SHM_HUGETLB, SHM_NORESERVE, SHMMAX, SHMMIN, SHMMNI
 from noah.kernel.ipc.store import SEGMENTS, SHM, Store
 from noah.kernel.ipc.table import Object, Table, now
@@ -166,6 +166,21 @@ class Segments(Table[Segment]):
                 found.attached.pop(pid, None)
             found.lpid, found.dtime = pid, now(self.store)
             self._settle(found)
+
+    def resident(self, found: Segment) -> int:
+        """Bytes that there are pages for, as the host's file system tells; all where it does not tell."""
+        end = found.place + page_align(found.size)
+        at, total = found.place, 0
+        try:
+            while at < end:
+                start = self._files.lseek(self.store.fd, self.store.base + at, SEEK_DATA) - self.store.base
+                if start >= end:
+                    break
+                at = self._files.lseek(self.store.fd, self.store.base + start, SEEK_HOLE) - self.store.base
+                total += min(at, end) - start
+        except LinuxError as error:
+            return total if error.errno == ENXIO else page_align(found.size)
+        return total
 
     def mark(self, found: Segment) -> None:
         """IPC_RMID: destroy it now, or with its last user (do_shm_rmid())."""
