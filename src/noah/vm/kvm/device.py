@@ -23,7 +23,7 @@ _NESTED_PAGING: Final = ("/sys/module/kvm_intel/parameters/ept", "/sys/module/kv
 class Device:
     """/dev/kvm, opened once a process; its answers do not change."""
 
-    __slots__ = ("cpuid", "fd", "nested_paging", "run_size", "xfeatures", "xsave_size")
+    __slots__ = ("cpuid", "fd", "nested_paging", "run_size", "xcrs", "xfeatures", "xsave_size")
 
     def __init__(self) -> None:
         try:
@@ -41,6 +41,7 @@ class Device:
         struct.pack_into("<II", table, 0, _CPUID_ENTRIES, 0)
         ioctl(self.fd, _GET_SUPPORTED_CPUID, table)
         self.cpuid, self.xfeatures, self.xsave_size = guest_table(table)
+        self.xcrs = struct.pack("<IIIIQ", 1, 0, 0, 0, self.xfeatures).ljust(392, b"\0")  # struct kvm_xcrs: XCR0
         self.nested_paging = any(_says_yes(path) for path in _NESTED_PAGING)
 
 

@@ -61,7 +61,8 @@ class KvmMachine:
         "_idle",
         "_lazy",
         "_lock",
-        "_slot_pages",
+        "_placed",
+        "_regions",
         "_tables",
         "_vcpu_count",
         "_vcpu_fds",
@@ -93,6 +94,7 @@ class KvmMachine:
         self.trap_level = self.user_state = ON_USER
         self.vcpus: list[KvmVcpu] = []  # those that run guest code
         self._chunks: list[int] = []
+        self._regions: dict[int, bytes] = {}  # memory slots, as KVM was told of them
         self._lazy: list[tuple[int, int, int, int]] = []
         self.host_clock: hostclock.HostClock | None = None
         self.words: words.Words | None = None
@@ -110,10 +112,8 @@ class KvmMachine:
         self._idle: list[tuple[int, int, hostmmap.mmap]] = []
         try:
             self.vm = ioctl(self.device.fd, _CREATE_VM, 0)
-            for slot, chunk in enumerate(self._chunks):
-                self._register(slot, chunk)
-            if self.host_clock is not None:
-                self._register_clock(self.host_clock)
+            for region in self._regions.values():
+                ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
         except OSError as error:
             raise EngineError(f"KVM cannot make a virtual machine: {error.strerror}; use --engine emulator") from None
 
@@ -136,7 +136,7 @@ class KvmMachine:
         self._tables.map(TRAP_ADDRESS, PAGE, x86_system.TRAP, trap_flags)
         if self.trap_level == ON_USER:
             self._tables.map(x86_system.MAIL_ADDRESS, PAGE, x86_system.MAIL, flags_of(READ | WRITE))
-        self._slot_pages: set[int] = set()
+        self._placed = 0
         for number in range(self._vcpu_count):
             self._place_slot(number)
         self._cover(0, arena.top)
@@ -144,12 +144,14 @@ class KvmMachine:
             self._install_words(watch=False)
 
     def _place_slot(self, number: int) -> None:
-        """Provide the memory that a vCPU enters and leaves CPL 0 with."""
+        """Provide the memory that a vCPU enters and leaves CPL 0 with, if it is not there: they come in their order."""
+        if number < self._placed:
+            return
         page = x86_system.slot_page(number)
-        if page not in self._slot_pages:
+        if not number or page != x86_system.slot_page(number - 1):
             self.arena.anonymous(page, PAGE)
             self._tables.map(USER_LIMIT + page, PAGE, page, kernel_flags_of(READ | WRITE))
-            self._slot_pages.add(page)
+        self._placed = number + 1
         at = SLOTS + number * SLOT_SIZE
         self.arena.view[at : at + SLOT_SIZE] = x86_system.slot(number, user_port=self.trap_level == ON_USER)
 
@@ -158,6 +160,7 @@ class KvmMachine:
         size = min(chunk + _CHUNK, self.arena.size) - start
         region = struct.pack("<IIQQQ", slot, 0, start, size, self.arena.address + start)
         ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
+        self._regions[slot] = region
 
     def _cover(self, offset: int, length: int) -> None:
         """Make a part of the arena guest-physical memory."""
@@ -237,6 +240,7 @@ class KvmMachine:
         for number, (offset, host_address, length) in enumerate(clock.data):
             region = struct.pack("<IIQQQ", _CLOCK_SLOT + number, _READ_ONLY_SLOT, offset, length, host_address)
             ioctl(self.vm, _SET_USER_MEMORY_REGION, region)
+            self._regions[_CLOCK_SLOT + number] = region
 
     def map_host_clock(self, address: int) -> None:
         assert self.host_clock is not None
@@ -262,6 +266,7 @@ class KvmMachine:
         try:
             self._register_clock(clock)
         except OSError:
+            self._forget_clock()
             return
         self.host_clock = clock
         at = arena.alloc(size)
@@ -290,10 +295,15 @@ class KvmMachine:
         seconds, ns = struct.unpack_from("<QQ", arena.view, at + PAGE)
         seen = seconds * 1_000_000_000 + ns
         if kind != EXIT_SYSCALL or not before - _CLOCK_TOLERANCE < seen < after + _CLOCK_TOLERANCE:
-            self.host_clock = None
+            self._forget_clock()
         vcpu.close()
         self.unmap(base, clock.size + 2 * PAGE)
         arena.free(at, size)
+
+    def _forget_clock(self) -> None:
+        """The machines of children need not have it."""
+        self.host_clock = None
+        self._regions = {slot: region for slot, region in self._regions.items() if slot < _CLOCK_SLOT}
 
     def map(self, address: int, length: int, offset: int, prot: int) -> None:
         if length > _EAGER_LIMIT:
@@ -392,8 +402,9 @@ class KvmMachine:
         assert isinstance(vcpu, KvmVcpu)
         self._close_descriptors()
         self._open()
+        had_others = len(self.vcpus) > 1
         self.vcpus = []
-        if self.words is not None:
+        if had_others:
             self._install_words(watch=False)
         vcpu.after_fork()
         self.vcpus = [vcpu]
@@ -415,6 +426,8 @@ class KvmMachine:
             return pid
         self._close_descriptors()
         self.arena.reset()
+        for slot in range(len(self._chunks)):
+            del self._regions[slot]
         self._chunks.clear()
         self._zone.rewind()
         self._open()

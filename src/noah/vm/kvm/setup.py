@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from array import array
 from fcntl import ioctl
@@ -18,9 +19,14 @@ _SET_XCRS: Final = 0x4188AEA7
 _SET_DEVICE_ATTR: Final = 0x4018AEE1
 _TSC_CTRL: Final = 0  # KVM_VCPU_TSC_CTRL, its attribute KVM_VCPU_TSC_OFFSET is 0 as well
 
-_MSR_STAR: Final = 0xC0000081
-_MSR_LSTAR: Final = 0xC0000082
-_MSR_FMASK: Final = 0xC0000084
+_STAR: Final = 0xC0000081
+_LSTAR: Final = 0xC0000082
+_FMASK: Final = 0xC0000084
+_MSRS: Final = struct.pack(
+    "<II" + 3 * "IIQ", 3, 0, _STAR, 0, x86_system.STAR, _LSTAR, 0, TRAP_ADDRESS, _FMASK, 0, x86_system.FMASK
+)
+_OFFSET: Final = array("Q", [0])
+_TSC_OFFSET: Final = struct.pack("<IIQQ", 0, _TSC_CTRL, 0, _OFFSET.buffer_info()[0])
 
 
 def _segment(selector: int, kind: int, dpl: int, default_big: int, long_mode: int) -> bytes:
@@ -31,6 +37,7 @@ USER_CODE_SEGMENT: Final = _segment(USER_CS, 11, 3, 0, 1)
 USER_DATA_SEGMENT: Final = _segment(USER_DS, 3, 3, 1, 0)
 
 
+@functools.cache
 def task_segment(number: int) -> bytes:
     """The TSS of the vCPU with this number."""
     address = x86_system.slot_address(number)
@@ -40,17 +47,11 @@ def task_segment(number: int) -> bytes:
 def prepare(fd: int, device: Device) -> None:
     """Let a new vCPU be what guests expect of a processor. fd: its descriptor."""
     ioctl(fd, _SET_CPUID2, device.cpuid)
-    msrs = ((_MSR_STAR, x86_system.STAR), (_MSR_LSTAR, TRAP_ADDRESS), (_MSR_FMASK, x86_system.FMASK))
-    ioctl(
-        fd,
-        _SET_MSRS,
-        struct.pack("<II", len(msrs), 0) + b"".join(struct.pack("<IIQ", i, 0, v) for i, v in msrs),
-    )
-    ioctl(fd, _SET_XCRS, struct.pack("<IIIIQ", 1, 0, 0, 0, device.xfeatures).ljust(392, b"\0"))
+    ioctl(fd, _SET_MSRS, _MSRS)
+    ioctl(fd, _SET_XCRS, device.xcrs)
     # Guests see the host's time stamp counter, where KVM would else start them at 0 (a software KVM has no offset).
-    offset = array("Q", [0])
     try:
-        ioctl(fd, _SET_DEVICE_ATTR, struct.pack("<IIQQ", 0, _TSC_CTRL, 0, offset.buffer_info()[0]))
+        ioctl(fd, _SET_DEVICE_ATTR, _TSC_OFFSET)
     except OSError:
         pass  # the self-test of the clock pages decides
 

@@ -212,8 +212,12 @@ class KvmVcpu:
             return EXIT_EXCEPTION
         self._run_words[_DIRTY_REGS] = 1
         session = self._exitless
-        if session is not None and (session.goes_on or (not self._runs % exitless.CHUNK and session.consider())):
+        if session is not None and session.goes_on:
             return self._run_session(session)
+        if not self._runs % exitless.CHUNK and self._answer is not None:
+            session = self._consider_session(self._answer)
+            if session is not None:
+                return self._run_session(session)
         try:
             ioctl(self._fd, _RUN, 0)
         except OSError as error:
@@ -225,6 +229,14 @@ class KvmVcpu:
             regs[RFLAGS] = regs[R11]
             return EXIT_SYSCALL
         return self._other_exit(address)
+
+    def _consider_session(self, answer: Answer) -> exitless.Exitless | None:
+        """CHUNK runs have passed: what a session needs, if one shall begin. Many processes end before they need it."""
+        if self._exitless is None:
+            if len(exitless.processors()) < 2:
+                return None
+            self._exitless = exitless.Exitless(self._machine, answer)
+        return self._exitless if self._exitless.consider() else None
 
     def _run_session(self, session: exitless.Exitless) -> int:
         """A run in which calls are answered without an exit."""
@@ -276,12 +288,11 @@ class KvmVcpu:
             self._window_at = self._runs + _WINDOW_PAUSE
 
     def answer_beside(self, answer: Answer) -> None:
-        self._answer = answer
+        if self._machine.trap_level == ON_USER:
+            self._answer = answer
         if self._exitless is not None:
             self._exitless.close()
             self._exitless = None
-        if self._machine.trap_level == ON_USER and len(exitless.processors()) > 1:
-            self._exitless = exitless.Exitless(self._machine, answer)
 
     def end_session(self) -> None:
         """There will be a second vCPU."""
@@ -507,21 +518,14 @@ class KvmVcpu:
 
     def after_fork(self) -> None:
         """In a forked child: the same registers on a vCPU of this process' own VM, in user mode."""
-        self._let_go()
         self._create()
         self._load(self._saved)
-        self._forget_server()
+        self._exitless = None  # it was a thread of the parent
 
     def start_anew(self) -> None:
         """In a forked child that shall have nothing of its parent's registers."""
-        self._let_go()
         self._create()
-        self._forget_server()
-
-    def _forget_server(self) -> None:
         self._exitless = None  # it was a thread of the parent
-        if self._answer is not None:
-            self.answer_beside(self._answer)
 
     def copy_from(self, other: KvmVcpu) -> None:
         """Take over the registers of a vCPU that the calling thread runs."""
