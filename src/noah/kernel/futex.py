@@ -88,7 +88,7 @@ class Futexes:
 
     def renew(self) -> Futexes:
         """Those of a forked child: nobody waits."""
-        return Futexes(self._table)
+        return Futexes(self._table) if self._queues else self
 
     def _enqueue(self, waiter: Waiter) -> None:
         self._queues.setdefault(waiter.address, []).append(waiter)

@@ -238,8 +238,10 @@ class SignalState:
 
     def on_fork_child(self, task: Task) -> None:
         """A new process has no pending signals; mask, actions and stack are its parent's."""
-        task.sigpending = Pending()
-        self.shared = Pending()
+        if task.sigpending.mask:
+            task.sigpending = Pending()
+        if self.shared.mask:
+            self.shared = Pending()
         for file in self.files:
             file.renew()
         if self._shown is not None:

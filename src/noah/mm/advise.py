@@ -119,6 +119,7 @@ def _advise(space: AddressSpace, vma: Vma, start: int, end: int, advice: int) ->
             raise LinuxError(EINVAL)
         on, off = _KEPT[advice]
         if (vma.advice | on) & ~off != vma.advice:
+            space.fork_advice |= advice in (MADV_DONTFORK, MADV_WIPEONFORK)
             space.check_count(space.vmas.splits(start, end))
             for piece in space.vmas.cut(start, end):
                 piece.advice = (piece.advice | on) & ~off

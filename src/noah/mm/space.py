@@ -97,6 +97,7 @@ class AddressSpace:
         "brk_end",
         "brk_start",
         "code_files",
+        "fork_advice",
         "host",
         "limit_as",
         "limit_data",
@@ -121,6 +122,7 @@ class AddressSpace:
         self.mmap_top = machine.user_limit - (256 << 20)
         self.limit_as = self.limit_data = self.limit_memlock = RLIM_INFINITY
         self.limit_stack = 8 << 20
+        self.fork_advice = False  # there may be areas that forked children get empty or not at all
         self.lock_future = False  # mlockall(2) with MCL_FUTURE
         self.lock_unlimited = False  # the caller of the moment has CAP_IPC_LOCK; kept by noah.syscalls.memory
         self.task_size = (aarch64 if machine.arch == "aarch64" else x86_64).TASK_SIZE
@@ -447,15 +449,19 @@ class AddressSpace:
         if not machine_is_empty:
             self.machine.reset()
         self.brk_start = self.brk_end = 0
-        self.lock_future = False
+        self.fork_advice = self.lock_future = False
 
     def after_fork(self) -> None:
         """In a forked child: locks are not inherited, nor is what madvise(2) kept from it (dup_mmap())."""
-        self.vmas.locked = 0
         self.lock_future = False
+        if self.vmas.locked:
+            self.vmas.locked = 0
+            for vma in self.vmas:
+                vma.flags &= ~MAP_LOCKED
+        if not self.fork_advice:
+            return
         absent = []
         for vma in self.vmas:
-            vma.flags &= ~MAP_LOCKED
             if vma.advice & 1 << MADV_DONTFORK:
                 absent.append((vma.start, vma.end))
             elif vma.advice & 1 << MADV_WIPEONFORK and vma.offset >= 0:
