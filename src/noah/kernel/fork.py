@@ -96,9 +96,18 @@ def _fork_host(task: Task, flags: int, exit_signal: int) -> int:
         return pid
     process.pid = task.pid = task.tid = task.host_tid = procs.getpid()
     task.robust_list = 0
+    _leave_others(task)
     process.box.add(process.pid, task.creds, process.program)
     process.box.cards.take(process, parent)
     return 0
+
+
+def _leave_others(task: Task) -> None:
+    """The child has its parent thread's directories and descriptors, and nothing of other threads."""
+    tables = {id(other.fds): other.fds for other in task.process.tasks if other.fds is not task.fds}
+    task.lead()
+    for table in tables.values():
+        table.close_all()
 
 
 def _begin(task: Task) -> None:

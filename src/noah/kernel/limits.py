@@ -63,7 +63,8 @@ def apply(process: Process, resource: int, soft: int) -> None:
     elif resource == RLIMIT_MEMLOCK:
         space.limit_memlock = soft
     elif resource == RLIMIT_NOFILE:
-        process.fds.limit = min(soft, NR_OPEN)
+        for task in process.tasks:
+            task.fds.limit = min(soft, NR_OPEN)
     elif resource in _OF_HOST:
         try:
             hard = process.host.procs.getrlimit(resource)[1]

@@ -295,6 +295,31 @@ class Task:
         self.where = KERNEL
         self.wake = (-1, -1)  # a pipe that ends the thread's wait; only beside other threads
 
+    def unshare_fs(self) -> None:
+        """Have directories and a umask of one's own (CLONE_FS)."""
+        self.fs = self.fs.copy()
+        if self.leader:
+            self.process.fs = self.fs
+
+    def unshare_fds(self) -> None:
+        """Have a table of descriptors of one's own (CLONE_FILES)."""
+        if any(other.fds is self.fds for other in self.process.tasks if other is not self):
+            self.fds = self.fds.copy()
+            if self.leader:
+                self.fds.lead(self.process.fds)
+                self.process.fds = self.fds
+
+    def leave_fds(self) -> None:
+        """The thread ends: close what it alone has open."""
+        if all(other.fds is not self.fds for other in self.process.tasks if other is not self):
+            self.fds.close_all()
+
+    def lead(self) -> None:
+        """Its directories and descriptors are what its process shows."""
+        process = self.process
+        self.fds.lead(process.fds)
+        process.fds, process.fs = self.fds, self.fs
+
     def wait(self, fds: Sequence[tuple[int, int]], deadline_ns: int | None = None) -> list[tuple[int, int]]:
         """See noah.vfs.caller.Caller.wait()."""
         host = self.host

@@ -25,6 +25,8 @@ from noah.abi.futex import FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_M
 from noah.abi.sched import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
+    CLONE_FILES,
+    CLONE_FS,
     CLONE_PARENT_SETTID,
     CLONE_SETTLS,
 )
@@ -131,6 +133,8 @@ class Threads:
         except EngineError as error:
             raise LinuxError(EAGAIN, str(error)) from None
         child = Task(process, vcpu)
+        child.fs = task.fs if flags & CLONE_FS else task.fs.copy()
+        child.fds = task.fds if flags & CLONE_FILES else task.fds.copy()
         child.sigmask = task.sigmask
         child.comm = task.comm
         arch = process.arch
@@ -149,6 +153,7 @@ class Threads:
         except (RuntimeError, LinuxError):
             process.machine.free_vcpu(vcpu)
             self._dismiss(child)
+            child.leave_fds()
             raise LinuxError(EAGAIN, "the host starts no more threads") from None
         child.tid = thread.native_id or 0
         if task.host.caps.threads_scheduled:
@@ -171,6 +176,7 @@ class Threads:
         """The thread ends and others go on. Lets go of the lock."""
         process = self._process
         let_go(task)
+        task.leave_fds()
         process.tasks.remove(task)
         process.box.cards.note_threads(len(process.tasks))
         process.machine.free_vcpu(task.vcpu)
@@ -196,6 +202,7 @@ class Threads:
         task.run_guest = task.vcpu.run
         task.tid = process.pid
         task.leader = True
+        task.lead()
         self._dismiss(task)
 
 

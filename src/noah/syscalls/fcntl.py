@@ -66,6 +66,8 @@ def close_range(task: Task, first: UInt, last: UInt, flags: CloseRangeFlags) -> 
     check_flags(flags, CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE)
     if first > last:
         raise LinuxError(EINVAL)
+    if flags & CLOSE_RANGE_UNSHARE:
+        task.unshare_fds()
     if flags & CLOSE_RANGE_CLOEXEC:
         task.fds.set_cloexec_range(first, last)
     else:

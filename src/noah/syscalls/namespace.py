@@ -41,7 +41,7 @@ _OWN: Final = CLONE_FS | CLONE_FILES
 _NAMES: Final = (b"mnt", b"uts", b"ipc", b"user", b"pid", b"pid_for_children", b"net", b"cgroup", b"time")
 
 
-@syscall(partial="no name spaces: EPERM; threads keep what they share")
+@syscall(partial="no name spaces: EPERM; the threads of a process undo semaphores together: EINVAL")
 def unshare(task: Task, flags: UnshareFlags) -> int:
     """unshare(2): stop sharing with others."""
     if flags & ~(_NAMESPACES | _OF_THREADS | _OWN | CLONE_SYSVSEM):
@@ -51,10 +51,17 @@ def unshare(task: Task, flags: UnshareFlags) -> int:
         raise LinuxError(EINVAL)
     if flags & _NAMESPACES:
         raise LinuxError(EPERM)
-    if flags & _OWN and not alone:
-        task.process.missing("unshare: threads with descriptors or directories of their own")
-        raise LinuxError(EINVAL)
-    return 0  # nobody shares anything with a process of one thread
+    if flags & CLONE_SYSVSEM:
+        if not alone:
+            task.process.missing("unshare: CLONE_SYSVSEM of one thread")
+            raise LinuxError(EINVAL)
+        if task.process.ipc is not None:
+            task.process.ipc.semaphores.end(task.pid)  # exit_sem(): what it owes is undone
+    if flags & CLONE_FS and not alone:
+        task.unshare_fs()
+    if flags & CLONE_FILES:
+        task.unshare_fds()
+    return 0
 
 
 @syscall(partial="no name spaces: EPERM")

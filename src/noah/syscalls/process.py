@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from noah.abi.errno import E2BIG, EACCES, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from noah.abi.errno import E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from noah.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NONBLOCK
 from noah.abi.kinds import (
     Addr,
@@ -29,6 +29,7 @@ from noah.abi.kinds import (
     WaitStatusPtr,
 )
 from noah.abi.sched import (
+    CLONE_ARGS_SIZE_VER2,
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
     CLONE_CLEAR_SIGHAND,
@@ -90,8 +91,16 @@ from noah.vm.arena import PAGE
 _NAMESPACES: Final = (
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP
 )
-_SHARED: Final = CLONE_FS | CLONE_FILES | CLONE_SIGHAND  # what threads have in common
+_SHARED_NAMES: Final = {
+    CLONE_VM: "CLONE_VM",
+    CLONE_FS: "CLONE_FS",
+    CLONE_FILES: "CLONE_FILES",
+    CLONE_SIGHAND: "CLONE_SIGHAND",
+}
+_SHARED: Final = CLONE_FS | CLONE_FILES | CLONE_SIGHAND
 _MAX_PID_NS_LEVEL: Final = 32
+_PID_NAME_SPACES: Final = 1
+_INT_MAX: Final = (1 << 31) - 1
 _GLANCE: Final = 10_000_000  # ns
 _POINTER: Final = struct.Struct("<Q")
 _POINTERS_AT_ONCE: Final = 32
@@ -113,12 +122,10 @@ def _check_flags(task: Task, flags: int) -> None:
         raise LinuxError(EINVAL)
     if flags & _NAMESPACES:
         raise LinuxError(EPERM)
-    if flags & CLONE_THREAD:
-        if flags & _SHARED != _SHARED:
-            task.process.missing("clone: threads with descriptors or directories of their own")
-            raise LinuxError(EINVAL)
-    elif flags & (_SHARED | CLONE_VM) and not flags & CLONE_VFORK:
-        task.process.missing("clone: sharing between processes")
+    shared = flags & (_SHARED | CLONE_VM)
+    if shared and not flags & CLONE_THREAD and (shared != CLONE_VM or not flags & CLONE_VFORK):
+        names = "|".join(name for flag, name in _SHARED_NAMES.items() if flags & flag)
+        task.process.missing(f"clone: {names} between processes")
         raise LinuxError(EINVAL)
 
 
@@ -180,7 +187,7 @@ def vfork(task: Task) -> int:
     return _clone(task, CLONE_VFORK | CLONE_VM, SIGCHLD, 0, 0, 0, 0)
 
 
-@syscall(partial="no namespaces; processes share neither descriptors nor memory, but for threads and vfork")
+@syscall(partial="no namespaces; processes share neither descriptors nor memory, but for a vfork's memory: EINVAL")
 def clone(task: Task, flags: CloneFlags, stack: Addr, parent_tid: IntOutPtr, child_tid: Addr, tls: Addr) -> int:
     """clone(2): make a child process."""
     exit_signal = flags & CSIGNAL
@@ -214,9 +221,14 @@ def clone3(task: Task, args: CloneArgsPtr, size: Size) -> int:
         raise LinuxError(EINVAL)
     if a.set_tid_size > _MAX_PID_NS_LEVEL or bool(a.set_tid) != bool(a.set_tid_size):
         raise LinuxError(EINVAL)
-    if a.set_tid_size or a.flags & CLONE_INTO_CGROUP:
-        task.process.missing("clone3: set_tid" if a.set_tid_size else "clone3: CLONE_INTO_CGROUP")
-        raise LinuxError(EPERM)
+    if a.flags & CLONE_INTO_CGROUP and (size < CLONE_ARGS_SIZE_VER2 or a.cgroup > _INT_MAX):
+        raise LinuxError(EINVAL)
+    if a.set_tid_size:
+        task.process.missing("clone3: set_tid")
+        raise LinuxError(EINVAL if a.set_tid_size > _PID_NAME_SPACES else EPERM)
+    if a.flags & CLONE_INTO_CGROUP:
+        task.process.missing("clone3: CLONE_INTO_CGROUP")
+        raise LinuxError(EBADF)  # no directory of a box is a control group
     if a.flags & CLONE_PIDFD and a.flags & CLONE_PARENT_SETTID and a.pidfd == a.parent_tid:
         raise LinuxError(EINVAL)
     exit_signal = SIGCHLD if a.flags & CLONE_PARENT else a.exit_signal

@@ -148,6 +148,12 @@ class FdTable:
         other._lowest = self._lowest
         return other
 
+    def lead(self, before: FdTable) -> None:
+        """Be shown to other processes in another table's place."""
+        if before is not self and before._shown is not None:
+            self.show(before._shown)
+            before._shown = None
+
     def succeed(self, other: FdTable) -> None:
         """In the process of a vfork child, which used this copy of its parent's table in its parent's place."""
         other._shown = None
