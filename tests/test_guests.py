@@ -66,11 +66,9 @@ _NO_SCHEDULING: Final = "no portable call schedules a thread, or in real time: E
 LIMITS: Final[dict[str, dict[str, str]]] = {
     "linux": {"thread_futex-restartable_sequences": _NO_RSEQ},
     "posix": {
-        "ipc_mqueue-notification_by_another_process": "a signal of another process brings no siginfo here",
         "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",
         "proc_others-of_another_program": "no portable call tells whether another process is stopped, or a zombie",
         "file_dev-proc_of_a_child": "no portable call tells whether another process is stopped, or a zombie",
-        "time_timer-alarm_of_another_process": "timers of the guest ring by the host's SIGALRM, which does not queue",
         "file_copy-tee": "no portable call looks into a pipe without reading it: tee is EINVAL",
         "dir_entries-position_shared_with_a_child": "no portable call reads a directory from where its descriptor is",
         "file_fd-driven_by_another_signal": "no portable call has another signal than SIGIO sent: F_SETSIG is EINVAL",
@@ -91,8 +89,6 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "proc_fork-clone_exit_signal": "no portable call makes a child that ends without SIGCHLD: clone is EINVAL",
         "proc_fork-clone_parent": "no portable call makes a sibling: CLONE_PARENT is EINVAL",
         "proc_misc-membarrier": "no portable call makes other threads pass a barrier: membarrier offers no command",
-        "sig_info-from_other_processes": "a signal of another process brings no siginfo here",
-        "sig_info-waiting_for_the_sender": "a signal of another process brings no siginfo here",
         "time_clock-clocks_of_children": "no portable call tells the CPU time of another process: EINVAL",
         "tty_pty-lock": "no portable call tells whether a terminal is locked: TIOCGPTLCK is ENOTTY",
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",

@@ -105,6 +105,22 @@ CASE(from_other_processes) {
     signal(41, SIG_DFL);
 }
 
+CASE(of_another_user) {
+    pid_t self = getpid();
+    sigset_t set = set_of(SIGUSR1, SIGCHLD), old;
+    siginfo_t info;
+    sigprocmask(SIG_BLOCK, &set, &old);
+    IN_CHILD("sender") {
+        NEED(setresuid(1234, 0, 0));
+        NEED(kill(self, SIGUSR1));
+    }
+    for (int i = 0; i < 2; i++) {
+        int signo = NEED(sigwaitinfo(&set, &info));
+        say("%s from %d", signal_name(signo), info.si_uid);
+    }
+    sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
 CASE(raw_information) {
     siginfo_t info = {0};
     catch(SIGUSR1, 0);

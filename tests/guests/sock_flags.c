@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 static void pair_of(int type, int ends[2]) { NEED(socketpair(AF_UNIX, type, 0, ends)); }
@@ -71,6 +72,21 @@ CASE(without_flags) {
     CHECK("send nothing alone", send(alone, text, 0, 0));
     CHECK("receive alone", recv(alone, text, 1, 0));
     CHECK("receive from a listener", recv(listener, text, 1, 0));
+    CHECK("read from a listener", read(listener, text, 1));
+    CHECK("read nothing from a listener", read(listener, text, 0));
+    IN_CHILD("child") {
+        struct iovec part = {text, 1};
+        CHECK("readv from a listener", readv(listener, &part, 1));
+    }
+    int local = NEED(socket(AF_UNIX, SOCK_STREAM, 0));
+    CHECK("read from nobody", read(local, text, 1));
+    pid_t listens;
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "name"};
+    NEED(bind(local, (struct sockaddr *)&name, sizeof name));
+    START_CHILD(listens) NEED(listen(local, 1));
+    reap("listens", listens);
+    CHECK("read where a child listens", read(local, text, 1));
+    close(local);
     NEED(shutdown(pair[0], SHUT_WR));
     CHECK("the end", recv(pair[1], text, 8, 0));
     CHECK("send after it", send(pair[0], text, 1, 0));

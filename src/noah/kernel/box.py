@@ -17,6 +17,7 @@ from noah.host.api import Host
 from noah.kernel.asking import ASKING_SIZE, Asking
 from noah.kernel.card import CARDS_SIZE, Cards, Shown
 from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
+from noah.kernel.sender import LETTERS_SIZE, Letters
 from noah.net.names import NAMES_SIZE, SocketNames
 from noah.vfs.credentials import Credentials
 
@@ -45,6 +46,7 @@ class Box:
         "_records",
         "asking",
         "cards",
+        "letters",
         "lock_waits",
         "socket_names",
     )
@@ -55,7 +57,8 @@ class Box:
         self._ipc = (_NOT_YET, 0) if fd < 0 else (host.files.dup(fd), _IPC_BASE)
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
-        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + NAMES_SIZE + records + members + _PROGRAMS + _NAME
+        size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + LETTERS_SIZE + NAMES_SIZE
+        size += records + members + _PROGRAMS + _NAME
         shared = host.mem.shared(size, fd)
         self._name = shared[-_NAME:]
         shared = shared[:-_NAME]
@@ -65,6 +68,8 @@ class Box:
         shared = shared[ASKING_SIZE:]
         self.lock_waits = LockWaits(shared[:LOCK_WAITS_SIZE])
         shared = shared[LOCK_WAITS_SIZE:]
+        self.letters = Letters(host, shared[:LETTERS_SIZE], self.contains)
+        shared = shared[LETTERS_SIZE:]
         self.socket_names = SocketNames(shared[:NAMES_SIZE])
         shared = shared[NAMES_SIZE:]
         self._records = shared[:records].cast("I")

@@ -46,7 +46,7 @@ from noah.abi.signal import (
     bit,
 )
 from noah.host.values import Siginfo
-from noah.kernel import childsignal, faults, sigframe_aarch64, sigframe_x86_64
+from noah.kernel import childsignal, faults, sender, sigframe_aarch64, sigframe_x86_64
 from noah.kernel.asking import KNOCK_CODE, KNOCK_SIGNAL
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
@@ -368,6 +368,7 @@ class SignalState:
             if knocks or (signo == KNOCK_SIGNAL and info.code == KNOCK_CODE):
                 asked = True
                 continue
+            info = sender.read_letter(process, info)
             rings = is_ring(info)
             if rings or (rings is None and timers.is_due()):
                 continue  # the host timer behind all timers of the guest
@@ -378,10 +379,7 @@ class SignalState:
                 info = changed
             elif 0 < info.code <= POLL_HUP and info.band:  # F_SETSIG: fd is the host's
                 info = info._replace(fd=process.fds.number_of(info.fd))
-            elif info.code <= SI_USER and info.pid and not process.box.contains(info.pid):
-                info = info._replace(pid=0)  # as from another pid namespace (pid_namespaces(7))
-            if info.uid == self._host_uid:
-                info = info._replace(uid=task.creds.uid)
+            info = sender.as_seen(process, info, self._host_uid)
             runs = process.threads.running(task, bit(signo)) if signo in OF_CPU_TIME and process.threads else None
             self.send(runs or task, info, to_thread=runs is not None)
         if timers.is_due():

@@ -256,9 +256,13 @@ class SocketFile(StreamFile):
             self._nowait = False
             return -1
 
+    def read(self, caller: Caller, views: Views) -> int:
+        return self.receive_bare(caller, views, 0) if any(views) else 0
+
     def receive_bare(self, caller: Caller, views: Views, flags: int) -> int:
         """recv(2) into the views: how much was received."""
-        if not self.is_stream or self.listening or flags & ~MSG_DONTWAIT or not any(views):
+        bare = self.is_stream and any(views) and not flags & ~MSG_DONTWAIT
+        if not bare or not caller.host.caps.nowait:  # without it, only recv(2) tells that a socket will never be ready
             return self.receive(caller, views, 0, flags).length
         while self._nowait:
             try:

@@ -57,7 +57,7 @@ from noah.abi.signal import (
 from noah.abi.structs import SigactionKernel, StackT, Timespec
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.host.values import Siginfo
-from noah.kernel import altstack
+from noah.kernel import altstack, sender
 from noah.kernel.box import INIT
 from noah.kernel.control import NoReturn
 from noah.kernel.siginfo import pack, unpack
@@ -123,10 +123,9 @@ def _send(task: Task, pid: int, info: Siginfo) -> None:
     procs = task.host.procs
     if not process.box.may_signal(task.creds, pid) and (signo != SIGCONT or procs.getsid(pid) != procs.getsid(0)):
         raise LinuxError(EPERM)
-    if info.code < 0 and info.code != SI_TKILL and signo:
-        task.host.procs.sigqueue(pid, signo, info.value, info.code)
-    else:
-        task.host.procs.kill(pid, signo)
+    if info.code == SI_TKILL:
+        info = info._replace(code=SI_USER)  # not to be told from the host's own threads
+    sender.send(process, pid, info)
 
 
 def _send_each(task: Task, pids: list[int], info: Siginfo) -> None:

@@ -12,6 +12,7 @@ from noah.abi.stat import S_IFREG
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.fs.anonymous import MadeUpFile, fill
 from noah.host.values import Siginfo, Stat
+from noah.kernel import sender
 from noah.kernel.ipc.store import MQUEUE
 
 if TYPE_CHECKING:
@@ -190,11 +191,11 @@ class MqueueFile(MadeUpFile):
 
 def _signal(task: Task, pid: int, kind: int, signo: int, value: int) -> None:
     """__do_notify(): the sender's ids, and no look at permissions."""
+    info = Siginfo(signo, 0, SI_MESGQ, pid=task.pid, uid=task.creds.uid, value=value)
     if pid == task.pid:
-        info = Siginfo(signo, 0, SI_MESGQ, pid=task.pid, uid=task.creds.uid, value=value)
         task.process.signals.send_self(task, signo, info)
         return
     try:
-        task.host.procs.sigqueue(pid, signo, value, SI_MESGQ)
+        sender.send(task.process, pid, info)
     except LinuxError:
         return  # it has just ended
