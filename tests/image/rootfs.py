@@ -41,6 +41,8 @@ def make_rootfs(root: Path) -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():
                 shutil.copy(library, place)
+    (root / "etc/skel").mkdir()
+    (root / "etc/skel/.profile").touch()
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nann:x:1000:\n")
     return root

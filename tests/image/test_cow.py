@@ -28,6 +28,7 @@ from noah.abi.fcntl import (
     O_RDWR,
     O_TRUNC,
     O_WRONLY,
+    RENAME_EXCHANGE,
     RENAME_NOREPLACE,
     RESOLVE_NO_SYMLINKS,
 )
@@ -306,9 +307,23 @@ def test_filling_goes_on_after_a_kill(copy: Copy, image: Path) -> None:
     assert copy.names("etc") == ["conf", "deep", "link", "pipe"]
     assert copy.names("etc/deep") == ["er"]
     usr = copy.root / "usr"
-    (usr / ".noah-below").unlink()  # killed just before it could say that it was done
-    (usr / "mine").touch()
-    assert copy.names("usr") == ["mine"]
+    (usr / "bin").mkdir()  # killed just before it could say that it was done: nobody has seen what it made
+    assert copy.names("usr") == ["bin"]
+    assert copy.names("usr/bin") == ["same", "tool"]
+
+
+def test_directories_that_were_moved_are_filled_once(copy: Copy) -> None:
+    copy.files.renameat2(copy.top, b"etc", copy.top, b"usr", RENAME_EXCHANGE)
+    assert copy.names("etc") == ["bin"]
+    assert copy.names("usr") == ["conf", "deep", "link", "pipe"]
+    copy.files.renameat2(copy.top, b"usr", copy.top, b"empty")
+    copy.files.unlinkat(*copy.at("empty/deep/er/file"))
+    copy.files.unlinkat(*copy.at("empty/deep/er"), AT_REMOVEDIR)
+    copy.files.unlinkat(*copy.at("empty/deep"), AT_REMOVEDIR)
+    for number in range(20):  # inode numbers of directories that are gone mean nothing
+        copy.files.mkdirat(copy.top, b"new%d" % number, 0o755)
+        assert copy.names(f"new{number}") == []
+    assert copy.names("empty") == ["conf", "link", "pipe"]
 
 
 def test_killed_at_any_moment(image: Path, tmp_path: Path, owners: bool) -> None:
@@ -421,5 +436,5 @@ def test_nothing_grows_with_the_image(image: Path, tmp_path: Path, owners: bool)
     copy = Copy(image, tmp_path / "copy", owners=owners)
     made = sorted(path.name for path in copy.root.iterdir())
     assert made == ["empty", "etc", "usr"]  # the root alone is filled: it was opened
-    assert all(os.listdir(copy.root / name) == [".noah-below"] for name in made)
+    assert not any(os.listdir(copy.root / name) for name in made)
     copy.close()

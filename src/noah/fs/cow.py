@@ -1,14 +1,14 @@
 """A copy of a tree that costs nothing until it is used: the files of a container, over those of its image.
 
-A directory begins empty, with a link in it that says which of the image's it stands for. Whoever opens it first fills
-it: its files are further names (hard links) of the image's own, its directories begin empty in turn. A file gets an
-inode of its own before anything of it is changed. So paths are walked, directories listed and renamed, and owners
+A directory begins empty; a table says which of the image's it stands for. Whoever opens, moves or removes it first
+fills it: its files are further names (hard links) of the image's own, its directories begin empty in turn. A file gets
+an inode of its own before anything of it is changed. So paths are walked, directories listed and renamed, and owners
 looked up as in any other tree (docs/decisions/0008); only what changes files asks first whose inode it is.
 
     IMAGE/rootfs, IMAGE/owners      the files, and who owns them (noah.fs.ownership) where the host cannot say it
     IMAGE/inodes                    which inodes are the image's (noah.fs.inodelist)
     CONTAINER/rootfs, /owners       the same of the copy
-    CONTAINER/unfilled              directories that nobody has opened yet, and how many names they have in the image
+    CONTAINER/unfilled, /paths      directories that nobody has opened yet: how many names they have in the image; where
     CONTAINER/copies, /cow-lock     files that are being copied; held while a directory is filled or a file copied
 
 All of this stands between a file system and the host's Files, so that nothing can go around it. Images are never opened
@@ -21,14 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import (
-    EBUSY,
-    EEXIST,
-    ELOOP,
-    ENOENT,
-    ENOTEMPTY,
-    LinuxError,
-)
+from noah.abi.errno import EACCES, EBUSY, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, LinuxError
 from noah.abi.fcntl import (
     AT_EMPTY_PATH,
     AT_REMOVEDIR,
@@ -44,6 +37,7 @@ from noah.abi.fcntl import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    RENAME_EXCHANGE,
 )
 from noah.abi.stat import S_IFDIR, S_IFMT, S_IFREG
 from noah.fs.cowcopies import NO_MORE_NAMES, TRIES, CowCopies
@@ -243,33 +237,36 @@ class CowFiles(CowCopies):
         self._inner.linkat(olddirfd, oldpath, newdirfd, newpath, flags)
 
     def unlinkat(self, dirfd: int, path: bytes, flags: int = 0) -> None:
-        try:
-            self._inner.unlinkat(dirfd, path, flags)
-        except LinuxError as error:
-            if not flags & AT_REMOVEDIR or not self._was_unfilled(error, dirfd, path):
-                raise
-            self._inner.unlinkat(dirfd, path, flags)
+        if flags & AT_REMOVEDIR:
+            self._fill_name(dirfd, path)
+        self._inner.unlinkat(dirfd, path, flags)
 
     def renameat2(self, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes, flags: int = 0) -> None:
-        try:
-            self._inner.renameat2(olddirfd, oldpath, newdirfd, newpath, flags)
-        except LinuxError as error:
-            if not self._was_unfilled(error, newdirfd, newpath):
-                raise
-            self._inner.renameat2(olddirfd, oldpath, newdirfd, newpath, flags)
+        if self._fill_name(olddirfd, oldpath) or flags & RENAME_EXCHANGE:
+            self._fill_name(newdirfd, newpath)
+        self._inner.renameat2(olddirfd, oldpath, newdirfd, newpath, flags)
 
-    def _was_unfilled(self, error: LinuxError, dirfd: int, path: bytes) -> bool:
-        """Whether a directory is not empty just because nobody has filled it yet."""
-        if error.errno not in (ENOTEMPTY, EEXIST):
-            return False
+    def _fill_name(self, dirfd: int, path: bytes) -> bool:
+        """Before a directory is moved or removed: only what has been filled looks empty if it is. Whether it is one.
+
+        No name comes to mean an unfilled directory later, so nobody can put one in the place of one that was looked at.
+        """
+        raw = self._raw
         try:
-            fd = self._raw.openat(dirfd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW)
-        except LinuxError:
-            return False
-        try:
-            return self._fill(fd, self._raw.fstat(fd).ino)
-        finally:
-            self._raw.close_quietly(fd)
+            stat = raw.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW)
+            if stat.mode & S_IFMT != S_IFDIR:
+                return False
+            if self._unfilled.find(stat.ino) is not None:
+                fd = raw.openat(dirfd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+                try:
+                    self._fill(fd, raw.fstat(fd).ino)
+                finally:
+                    raw.close_quietly(fd)
+        except LinuxError as error:
+            if error.errno not in (ENOENT, ENOTDIR, ELOOP, EACCES, ENAMETOOLONG):
+                raise
+            return False  # the call itself says why
+        return True
 
 
 def files_of(host: Host, owners: bytes, copy: bytes = b"", image: bytes = b"") -> OwnedFiles | CowFiles | None:

@@ -11,7 +11,7 @@ from noah.abi.errno import (
     EBUSY,
     EEXIST,
     EMLINK,
-    ENOENT,
+    ENOSPC,
     ENOTSUP,
     EOPNOTSUPP,
     EPERM,
@@ -33,6 +33,7 @@ from noah.abi.fcntl import (
     O_RDONLY,
     O_RDWR,
 )
+from noah.abi.limits import PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.clone import Cloner
 from noah.fs.inodelist import InodeList
@@ -45,11 +46,38 @@ if TYPE_CHECKING:
     from noah.host.api import Files, Host
     from noah.host.values import Stat
 
-_BELOW: Final = b".noah-below"
-_MAGIC: Final = b"NoahCow1"
+_MAGIC: Final = b"NoahCow2"
 NO_MORE_NAMES: Final = (EMLINK, EPERM, ENOTSUP, EOPNOTSUPP)
 """A file has too many names, or its file system knows just one."""
 TRIES: Final = 8
+
+
+class _Paths:
+    """Paths in the image, each ended by a NUL, in a file to which they are only added, under the lock of the copy."""
+
+    def __init__(self, host: Host, path: bytes) -> None:
+        """Open it, or make an empty one. LinuxError."""
+        self._files = host.files
+        self._fd = host.files.openat(AT_FDCWD, path, O_RDWR | O_CREAT, 0o600)
+
+    def __del__(self) -> None:
+        if fd := getattr(self, "_fd", 0):
+            self._files.close_quietly(fd)
+
+    def add(self, paths: list[bytes]) -> list[int]:
+        """Where they are kept. LinuxError; ENOSPC."""
+        at = self._files.fstat(self._fd).size
+        data = b"".join(path + b"\0" for path in paths)
+        if self._files.pwrite(self._fd, data, at) < len(data):
+            raise LinuxError(ENOSPC)
+        places = []
+        for path in paths:
+            places.append(at)
+            at += len(path) + 1
+        return places
+
+    def get(self, place: int) -> bytes:
+        return self._files.pread(self._fd, PATH_MAX, place).partition(b"\0")[0]
 
 
 class CowCopies:
@@ -63,6 +91,8 @@ class CowCopies:
         self._image = host.files.openat(AT_FDCWD, image + b"/rootfs", O_PATH | O_DIRECTORY)
         self._inodes = InodeList(host, image + b"/inodes")
         self._unfilled = InodeTable(host, copy + b"/unfilled", _MAGIC)
+        """Of directories: how many names they have in the image, and where in _paths is which of it they stand for."""
+        self._paths = _Paths(host, copy + b"/paths")
         self._given: Ownership | None = None
         self._owners: Ownership | None = None
         self._inner: Files = host.files
@@ -104,7 +134,8 @@ class CowCopies:
         target = raw.openat(AT_FDCWD, self._copy, O_RDONLY | O_DIRECTORY)
         source = raw.openat(self._image, b".", O_RDONLY | O_DIRECTORY)
         try:
-            self._stand_in(source, b".", target, b"rootfs", b".")
+            made = self._stand_in(source, b".", target, b"rootfs")
+            self._unfilled.put_new([(*made, self._paths.add([b"."])[0], 0)])
         finally:
             raw.close_quietly(source)
             raw.close_quietly(target)
@@ -120,36 +151,40 @@ class CowCopies:
             return False
         raw = self._raw
         with self._alone():
-            if self._unfilled.find(inode) is None:
+            unfilled = self._unfilled.find(inode)
+            if unfilled is None:
                 return True  # another process has just done it
-            try:
-                below = raw.readlinkat(fd, _BELOW)
-            except LinuxError as error:
-                if error.errno != ENOENT:
-                    raise
-                self._unfilled.forget(inode)  # whoever filled it was killed before it could say so
-                return True
+            below = self._paths.get(unfilled[1])
             before = raw.fstat(fd)
             source = raw.openat(self._image, below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
             try:
-                for name, _, kind in self.host.dirs.scan(source):
-                    if name not in (b".", b".."):
-                        self._show(source, fd, name, kind, below + b"/" + name)
+                self._fill_from(source, below, fd)
             finally:
                 raw.close_quietly(source)
-            raw.unlinkat(fd, _BELOW)
-            raw.utimensat(fd, b"", (before.atime, before.mtime), AT_EMPTY_PATH)
+            raw.utimensat(fd, b".", (before.atime, before.mtime))
             self._unfilled.forget(inode)
         return True
 
-    def _show(self, source: int, fd: int, name: bytes, kind: int, below: bytes) -> None:
-        """One name; it may be there already, if whoever was at it was killed."""
+    def _fill_from(self, source: int, below: bytes, fd: int) -> None:
+        """All names; some may be there already, if whoever was at it was killed."""
         raw = self._raw
-        if kind == DT_UNKNOWN:
-            kind = (raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW).mode & S_IFMT) >> 12
-        if kind == DT_DIR:
-            self._stand_in(source, name, fd, name, below)
-        elif kind == DT_FIFO:  # whoever opens one meets others there
+        directories = []
+        for name, _, kind in self.host.dirs.scan(source)[2:]:
+            if kind == DT_UNKNOWN:
+                kind = (raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW).mode & S_IFMT) >> 12
+            if kind == DT_DIR:
+                directories.append(name)
+            else:
+                self._show(source, fd, name, kind)
+        if directories:
+            made = [self._stand_in(source, name, fd, name) for name in directories]
+            paths = self._paths.add([below + b"/" + name for name in directories])
+            self._unfilled.put_new([(*one, path, 0) for one, path in zip(made, paths, strict=True)])
+
+    def _show(self, source: int, fd: int, name: bytes, kind: int) -> None:
+        """One name that is no directory's."""
+        raw = self._raw
+        if kind == DT_FIFO:  # whoever opens one meets others there
             self._copy_file(source, name, fd)
         elif kind != DT_SOCK:  # nobody listens
             try:
@@ -161,43 +196,37 @@ class CowCopies:
                     raise
                 self._copy_file(source, name, fd)
 
-    def _stand_in(self, source: int, name: bytes, target: int, new: bytes, below: bytes) -> None:
-        """An empty directory for one of the image's."""
+    def _stand_in(self, source: int, name: bytes, target: int, new: bytes) -> tuple[int, int]:
+        """Make an empty directory for one of the image's: its inode number, and how many names that one has."""
         raw = self._raw
+        stat = raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
+        mode = stat.mode & 0o7777
         try:
-            raw.mkdirat(target, new, 0o700)
+            raw.mkdirat(target, new, mode)
         except LinuxError as error:
             if error.errno != EEXIST:
                 raise
-        stat = raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
-        made = raw.openat(target, new, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-        try:
-            inode = raw.fstat(made).ino
-            try:
-                raw.symlinkat(below, made, _BELOW)
-            except LinuxError as error:
-                if error.errno != EEXIST:
-                    raise
-            if self._owners is not None and self._given is not None:
-                own = self._given.get(stat.ino)
-                if own is None:
-                    self._owners.forget(inode)
-                else:
-                    self._owners.set(inode, own)
-            elif (stat.uid, stat.gid) != (0, 0):
-                raw.fchown(made, stat.uid, stat.gid)
-            raw.fchmod(made, stat.mode & 0o7777)
-            self._copy_attributes(source, name, made)
-            raw.futimens(made, (stat.atime, stat.mtime))
-            self._unfilled.put(inode, stat.nlink)
-        finally:
-            raw.close_quietly(made)
+        made = raw.fstatat(target, new, AT_SYMLINK_NOFOLLOW)
+        if self._owners is not None and self._given is not None:
+            own = self._given.get(stat.ino)
+            if own is None:
+                self._owners.forget(made.ino)
+            else:
+                self._owners.set(made.ino, own)
+        elif (stat.uid, stat.gid) != (made.uid, made.gid):
+            raw.fchownat(target, new, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)
+        if made.mode & 0o7777 != mode:  # the host's umask, or a set-group-ID bit
+            raw.fchmodat(target, new, mode)
+        self._copy_attributes(source, name, target, new)
+        raw.utimensat(target, new, (stat.atime, stat.mtime), AT_SYMLINK_NOFOLLOW)
+        return made.ino, stat.nlink
 
-    def _copy_attributes(self, source: int, name: bytes, made: int) -> None:
+    def _copy_attributes(self, source: int, name: bytes, target: int, new: bytes) -> None:
         raw = self._raw
         try:
             for key in raw.listxattrat(source, name, AT_SYMLINK_NOFOLLOW):
-                raw.fsetxattr(made, key, raw.getxattrat(source, name, key, AT_SYMLINK_NOFOLLOW))
+                value = raw.getxattrat(source, name, key, AT_SYMLINK_NOFOLLOW)
+                raw.setxattrat(target, new, key, value, 0, AT_SYMLINK_NOFOLLOW)
         except LinuxError as error:
             if error.errno not in (ENOTSUP, EOPNOTSUPP, EPERM):
                 raise

@@ -10,7 +10,7 @@ New slots are taken under a lock; their first word is written last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -78,10 +78,19 @@ class InodeTable:
             words[at + 1] = one
             return
         with self._locked():
-            at = self._room(inode)
-            # By a call, which can say that the disk is full; memory could only answer with SIGBUS.
-            self._files.pwrite(self._fd, _REST.pack(one, two, three), (at + 1) * 8)
-            words[at] = inode
+            self._take(inode, one, two, three)
+
+    def put_new(self, entries: Sequence[tuple[int, int, int, int]]) -> None:
+        """Keep words for inode numbers that nobody else puts here now. ENOSPC when the table is full."""
+        with self._locked():
+            for entry in entries:
+                self._take(*entry)
+
+    def _take(self, inode: int, one: int, two: int, three: int) -> None:
+        at = self._room(inode)
+        # By a call, which can say that the disk is full; memory could only answer with SIGBUS.
+        self._files.pwrite(self._fd, _REST.pack(one, two, three), (at + 1) * 8)
+        self._words[at] = inode
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

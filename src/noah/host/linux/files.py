@@ -319,7 +319,7 @@ class LinuxFiles(PosixFiles):
     def linkat(self, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes, flags: int = 0) -> None:
         if not oldpath and flags & linux.AT_EMPTY_PATH:  # which needs a capability; this way does not
             olddirfd, oldpath, flags = linux.AT_FDCWD, _path(olddirfd, b""), linux.AT_SYMLINK_FOLLOW
-        syscall("linkat", olddirfd, oldpath, newdirfd, newpath, flags)
+        super().linkat(olddirfd, oldpath, newdirfd, newpath, flags)
 
     def renameat2(self, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes, flags: int = 0) -> None:
         if flags:
