@@ -57,7 +57,7 @@ DECLINED: Final = 2  # exit with the call
 
 _PATIENCE: Final = 800  # turns of the stub's loop (some 50 ns each) until the server takes the call
 _FIRST_PATIENCE: Final = 2000  # if it has just been woken
-_MORE_PATIENCE: Final = 4000  # and until it has answered
+_MORE_PATIENCE: Final = 10_000  # if it has: some calls make a directory of a container first
 
 _STUB: Final = 0x20  # in the trap page, behind its other code
 STUB_ADDRESS: Final = TRAP_ADDRESS + _STUB
