@@ -67,6 +67,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
     "linux": {"thread_futex-restartable_sequences": _NO_RSEQ},
     "posix": {
         "proc_files-descriptors_of_others": "no portable call opens what another process has open: only named files",
+        "proc_pidfd-of_another_process": "no portable call compares or takes what another process has open: ENOSYS",
         "proc_others-of_another_program": "no portable call tells whether another process is stopped, or a zombie",
         "file_dev-proc_of_a_child": "no portable call tells whether another process is stopped, or a zombie",
         "file_copy-tee": "no portable call looks into a pipe without reading it: tee is EINVAL",

@@ -172,6 +172,7 @@ UmountFlags: TypeAlias = Annotated[int, Kind("UmountFlags", S32, "umount_flags")
 MmapProt: TypeAlias = Annotated[int, Kind("MmapProt", U64, "mmap_prot")]
 MmapFlags: TypeAlias = Annotated[int, Kind("MmapFlags", U64, "mmap_flags")]
 MremapFlags: TypeAlias = Annotated[int, Kind("MremapFlags", U64, "mremap_flags")]
+KcmpType: TypeAlias = Annotated[int, Kind("KcmpType", S32, "kcmp_type")]
 MadviseAdvice: TypeAlias = Annotated[int, Kind("MadviseAdvice", S32, "madvise_advice")]
 MsyncFlags: TypeAlias = Annotated[int, Kind("MsyncFlags", S32, "msync_flags")]
 MlockFlags: TypeAlias = Annotated[int, Kind("MlockFlags", S32, "mlock_flags")]

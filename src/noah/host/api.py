@@ -276,6 +276,12 @@ class Procs(Protocol):
     def pidfd_open(self, pid: int, flags: int = 0) -> int:
         """ENOSYS without caps.pidfd."""
 
+    def pidfd_getfd(self, pid: int, fd: int) -> int:
+        """A descriptor of another process, by its number there. Host posix: ENOSYS."""
+
+    def kcmp(self, pid1: int, pid2: int, type: int, idx1: int, idx2: int) -> int:
+        """Host posix: ENOSYS."""
+
     def setpgid(self, pid: int, pgid: int) -> None: ...
     def getpgid(self, pid: int) -> int: ...
     def setsid(self) -> int: ...

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.capability import CAP_SYS_PTRACE
 from noah.abi.errno import EFAULT, EPERM, ESRCH, LinuxError
+from noah.mm.advise import madvise
 from noah.vm.arena import PAGE
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 1 << 17
 """Bytes that fit into one question or answer."""
+_ADVICE: Final = struct.Struct("<QQi")
 _RANGE: Final = struct.Struct("<QQ")  # address, length
 
 
@@ -38,6 +40,16 @@ def read(task: Task, pid: int, address: int, length: int) -> bytes:
 def write(task: Task, pid: int, address: int, data: bytes) -> int:
     """How much of it could be written. EFAULT if nothing."""
     return int.from_bytes(task.process.request(pid, b"write", _RANGE.pack(address, len(data)) + data), "little")
+
+
+def advise(task: Task, pid: int, address: int, length: int, advice: int) -> None:
+    """madvise(2) by the other."""
+    task.process.request(pid, b"advise", _ADVICE.pack(address, length, advice))
+
+
+def serve_advise(process: Process, request: bytes) -> bytes:
+    madvise(process.space, *_ADVICE.unpack(request))
+    return b""
 
 
 def serve_read(process: Process, request: bytes) -> bytes:

@@ -22,6 +22,7 @@ def _tell_of_message(process: Process, request: bytes) -> bytes:
 MARK: Final = b"\0"
 """What such a question begins with; no name of a file does."""
 _REQUESTS: Final[dict[bytes, Callable[[Process, bytes], bytes]]] = {
+    b"advise": othermemory.serve_advise,
     b"limits": limits.serve,
     b"mqueue": _tell_of_message,
     b"read": othermemory.serve_read,

@@ -8,6 +8,7 @@ from typing import Final
 HANDLER_MODULES: Final = (
     "aio",
     "attributes",
+    "compare",
     "credentials",
     "dir",
     "epoll",

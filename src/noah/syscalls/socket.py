@@ -271,7 +271,7 @@ def sendmsg(task: Task, sockfd: Fd, msg: MsghdrPtr, flags: MsgFlags) -> int:
     return _sendmsg(task, _socket(task, sockfd), msg, flags)
 
 
-def _adopt(task: Task, fd: int) -> OpenFile:
+def adopt(task: Task, fd: int) -> OpenFile:
     """The file for a host descriptor that came from elsewhere."""
     files = task.host.files
     kind = files.fstat(fd).mode & S_IFMT
@@ -294,7 +294,7 @@ def _recvmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
         task,
         peer.received(task, received.control),
         room,
-        lambda fd: _adopt(task, fd),
+        lambda fd: adopt(task, fd),
         cloexec=bool(flags & MSG_CMSG_CLOEXEC),
     )
     if truncated:

@@ -360,6 +360,17 @@ def stub_iqqiqq(call: Call) -> Call:
     )
 
 
+def stub_iqqiu(call: Call) -> Call:
+    return lambda task, a0, a1, a2, a3, a4, a5: call(
+        task,
+        ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
+        a1,
+        a2,
+        ((a3 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000,
+        a4 & 0xFFFFFFFF,
+    )
+
+
 def stub_iqql(call: Call) -> Call:
     return lambda task, a0, a1, a2, a3, a4, a5: call(
         task, ((a0 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000, a1, a2, (a3 ^ 0x8000000000000000) - 0x8000000000000000

@@ -94,6 +94,16 @@ class LinuxProcs(PosixProcs):
     def pidfd_open(self, pid: int, flags: int = 0) -> int:
         return syscall("pidfd_open", pid, flags)
 
+    def pidfd_getfd(self, pid: int, fd: int) -> int:
+        pidfd = self.pidfd_open(pid)
+        try:
+            return syscall("pidfd_getfd", pidfd, fd, 0)
+        finally:
+            os.close(pidfd)
+
+    def kcmp(self, pid1: int, pid2: int, type: int, idx1: int, idx2: int) -> int:
+        return syscall("kcmp", pid1, pid2, type, idx1, idx2)
+
     def getrlimit(self, resource: int) -> tuple[int, int]:
         return self.prlimit(0, resource, None)
 

@@ -139,6 +139,12 @@ class PosixProcs:
     def pidfd_open(self, pid: int, flags: int = 0) -> int:
         raise LinuxError(ENOSYS, "no pidfd on this host")
 
+    def pidfd_getfd(self, pid: int, fd: int) -> int:
+        raise LinuxError(ENOSYS, "no pidfd on this host")
+
+    def kcmp(self, pid1: int, pid2: int, type: int, idx1: int, idx2: int) -> int:
+        raise LinuxError(ENOSYS, "no kcmp on this host")
+
     def setpgid(self, pid: int, pgid: int) -> None:
         try:
             os.setpgid(pid, pgid)
