@@ -116,6 +116,7 @@ def _begin(task: Task) -> None:
     process.silent_children = False
     process.subreaper = False
     task.pdeathsig = 0
+    task.dispatch = None
     process.tasks[:] = [task]
     process.threads = None
     process.futexes = process.futexes.renew()

@@ -10,6 +10,7 @@ from noah.abi.errno import EFBIG, EIO, ENOMEM, LinuxError
 from noah.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV
 from noah.kernel.control import NoReturn as DoesNotReturn
 from noah.kernel.control import ProcessExit, ThreadExit
+from noah.kernel.dispatch import table_of
 from noah.kernel.exit import end
 from noah.kernel.task import GUEST, Task
 from noah.mm.fault import FAULT_ACCERR, FAULT_BUS, FAULT_RETRY, fault, host_fault
@@ -67,7 +68,7 @@ def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]
 
     def answer(nr: int, *registers: int) -> tuple[int, bool] | None:
         nr &= 0xFFFF_FFFF
-        if nr not in beside or (signals.lent and nr not in process.borrowing.calls):
+        if nr not in beside or task.dispatch is not None or (signals.lent and nr not in process.borrowing.calls):
             return None
         threads = process.threads
         try:
@@ -114,12 +115,13 @@ def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
     last = len(table) - 1
     regs = vcpu.regs
     run_guest = task.run_guest
+    handlers = table_of(task, table)
     while True:
         kind = run_guest()
         if kind == EXIT_SYSCALL:
             nr = regs[number] & 0xFFFF_FFFF
             try:
-                result = table[nr if nr < last else last](
+                result = handlers[nr if nr < last else last](
                     task, regs[a0], regs[a1], regs[a2], regs[a3], regs[a4], regs[a5]
                 )
             except LinuxError as error:
@@ -127,7 +129,7 @@ def _loop(task: Task, table: list[Callable[..., int]]) -> NoReturn:
                 if error.errno == EFBIG:
                     signals.collect(task)  # the host has sent this very thread SIGXFSZ
             except DoesNotReturn:
-                regs, run_guest = vcpu.regs, task.run_guest
+                regs, run_guest, handlers = vcpu.regs, task.run_guest, table_of(task, table)
                 if signals.attention:
                     signals.deliver(task, 0)
                 continue

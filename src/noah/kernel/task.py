@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from noah.host.values import Stat
     from noah.kernel.aio import AioContext
     from noah.kernel.arch import Arch
+    from noah.kernel.dispatch import Dispatch
     from noah.kernel.fork import SharedUntilExec
     from noah.kernel.futex import Futexes
     from noah.kernel.ipc.process import Ipc
@@ -242,6 +243,7 @@ class Task:
         "clear_child_tid",
         "comm",
         "creds",
+        "dispatch",
         "fds",
         "fs",
         "host",
@@ -284,6 +286,7 @@ class Task:
         self.altstack = (0, 0, 0)  # base, SS_* flags, size: see kernel.altstack
         self.clear_child_tid = 0
         self.robust_list = 0
+        self.dispatch: Dispatch | None = None
         self.pdeathsig = 0
         self.restart: Callable[[], int] | None = None
         """What restart_syscall(2) goes on with (ERESTART_RESTARTBLOCK)."""

@@ -198,6 +198,7 @@ def _replace(task: Task, program: Program, *, machine_is_empty: bool) -> None:
     process.box.cards.note_own_pages(task.host.procs.resident() // PAGE)
     space.limit_stack = stack_limit if stack_limit != RLIM_INFINITY else _STACK_MAX
     task.robust_list = task.clear_child_tid = 0
+    task.dispatch = None
     random = task.host.rng.getrandom(32)
     shift = int.from_bytes(random[16:24], "little") if not process.personality & ADDR_NO_RANDOMIZE else 0
     top = space.machine.user_limit - (shift & 0x3FFF) * PAGE

@@ -15,9 +15,11 @@ from noah.abi.capability import (
     SECBIT_KEEP_CAPS_LOCKED,
     SECBIT_NO_CAP_AMBIENT_RAISE,
 )
-from noah.abi.errno import EINVAL, ENODEV, EPERM, LinuxError
+from noah.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, LinuxError
 from noah.abi.kinds import ArchPrctlCode, PrctlOption, ULong
 from noah.abi.signal import NSIG
+from noah.kernel.control import NoReturn
+from noah.kernel.dispatch import Dispatch
 from noah.kernel.task import Task
 from noah.mm.advise import name_anonymous
 from noah.syscalls.registry import syscall
@@ -25,6 +27,7 @@ from noah.syscalls.registry import syscall
 _Option = Callable[[Task, int, int, int, int], int]
 _OPTIONS: Final[dict[int, _Option]] = {}
 _SLACK: Final = 50_000  # ns, of a new program
+_MASK: Final = (1 << 64) - 1
 _ALL_SECUREBITS: Final = 0xFF
 _LOCKS: Final = 0xAA  # the odd bits lock the even ones
 _NAME_MAX: Final = 80  # of anonymous memory, with its NUL
@@ -190,6 +193,29 @@ def _set_vma(task: Task, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
         name = b"[anon:" + name + b"]"
     name_anonymous(task.space, arg3, arg4, name)
     return 0
+
+
+@_option(options.PR_SET_SYSCALL_USER_DISPATCH)
+def _set_dispatch(task: Task, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
+    """task_set_syscall_user_dispatch(). Linux has it on x86 alone."""
+    arch = task.process.arch
+    if arch.name != "x86_64":
+        raise LinuxError(EINVAL)
+    offset, length = arg3, arg4
+    if arg2 == options.PR_SYS_DISPATCH_OFF:
+        _only(offset, length, arg5)
+    elif arg2 == options.PR_SYS_DISPATCH_EXCLUSIVE_ON:
+        _only((bool(offset) and not length) or offset + length > _MASK)
+    elif arg2 == options.PR_SYS_DISPATCH_INCLUSIVE_ON:
+        _only(not length or offset + length > _MASK)
+        offset, length = offset + length & _MASK, -length & _MASK
+    else:
+        raise LinuxError(EINVAL)
+    if arg5 >= task.space.task_size:
+        raise LinuxError(EFAULT)
+    task.dispatch = Dispatch(offset, length, arg5) if arg2 else None
+    task.vcpu.regs[arch.result] = 0
+    raise NoReturn  # calls are looked up in another way now
 
 
 # -- capabilities
