@@ -39,6 +39,7 @@ from noah.syscalls import HANDLER_MODULES, beside
 from noah.syscalls.futex import word_calls
 from noah.syscalls.process import borrowing
 from noah.syscalls.registry import Missing, Stub, build_table
+from noah.syscalls.signal import copy_calls
 from noah.syscalls.system import RELEASE, VERSION
 from noah.util.text import printable
 from noah.vfs.credentials import CONFINED, Credentials
@@ -137,7 +138,10 @@ def start(argv: Sequence[bytes], options: Options) -> NoReturn:
         table = options.tracer.attach(process, table)
     else:
         process.borrowing = borrowing(process.arch.name, table)
-        process.futexes = Futexes(process.machine.answer_words(word_calls(process.arch.name)))
+        inside = process.machine.answer_inside(word_calls(process.arch.name), copy_calls(process.arch.name))
+        if inside is not None:
+            process.futexes = Futexes(inside.waiting)
+            process.signals.actions.table = inside.entries
     if options.user:
         task.apply_identity()
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 from tests.engines.guest import CODE, DATA, Guest, in_child, take_signal
 
-from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, WordCalls
+from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, CopyCalls, WordCalls
 from noah.vm.arch.x86_64 import R8, R9, R10, R11, RAX, RBP, RBX, RCX, RDI, RDX, RFLAGS, RIP, RSI, RSP
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from noah.vm.kvm import KvmMachine
 
 NUMBER, WAKE, WAIT, WAIT_BITS, CHANGED = 202, 0x81, 0x80, 0x89, 11
+COPY, HOW, COUNT = 13, 8, 64
 LAST: Final = 0x63_0000
 TIMES: Final = 5000
 IF: Final = 0x200
@@ -31,9 +32,26 @@ LOOP: Final = bytes.fromhex("b8ca000000 0f05 4801c5 ffcb 75f2 b800006300 0f05")
 
 
 class Words(Guest):
-    """A guest some of whose calls are answered inside; `table` tells where somebody waits."""
+    """A guest some of whose calls are answered inside; `table` tells where somebody waits, `entries` are copied."""
 
     table: memoryview
+    entries: memoryview
+
+    def copy(self, index: int, to: int = DATA, *, second: int = 0, how: int = HOW, flags: int = 0) -> bool:
+        """Whether a call for an entry was answered inside the guest."""
+        self.place(ONCE)
+        regs = self.regs
+        arguments = {RDI: index, RSI: second, RDX: to, R10: how, R8: 1, R9: 2}
+        for register, content in arguments.items():
+            regs[register] = content
+        regs[RAX], regs[RFLAGS] = COPY, IF | flags | 2
+        assert self.vcpu.run() == EXIT_SYSCALL
+        assert {register: regs[register] for register in arguments} == arguments
+        if regs[RIP] == CODE + 2:
+            assert (regs[RAX], regs[RCX], regs[R11]) == (COPY, CODE + 2, IF | flags | 2)
+            return False
+        assert (regs[RAX], regs[RBX]) == (LAST, 0)
+        return True
 
     def call(self, operation: int, *, word: int = DATA, value: int = 0, limit: int = 0, mask: int = 0) -> int | None:
         """What the call gave inside the guest, None if it left it."""
@@ -55,11 +73,12 @@ class Words(Guest):
 @pytest.fixture
 def guest() -> Iterator[Words]:
     guest = Words("kvm")
-    table = guest.machine.answer_words(WordCalls(NUMBER, WAKE, (WAIT,), (WAIT_BITS,), CHANGED))
-    if table is None:
+    calls = WordCalls(NUMBER, WAKE, (WAIT,), (WAIT_BITS,), CHANGED), CopyCalls(COPY, HOW, COUNT, 32)
+    inside = guest.machine.answer_inside(*calls)
+    if inside is None:
         guest.close()
         pytest.skip("on this KVM an exit is cheap")
-    guest.table = table
+    guest.table, guest.entries = inside
     yield guest
     guest.close()
 
@@ -192,3 +211,102 @@ def test_new_program_has_them_too(guest: Words) -> None:
     guest.machine.reset()
     guest.set_up()
     assert guest.call(WAKE) == 0
+
+
+@pytest.fixture
+def filled(guest: Words) -> Words:
+    guest.entries[8:] = bytes(range(256)) * 8
+    guest.entries[0] = 1
+    return guest
+
+
+def copied(guest: Words) -> bytes:
+    return bytes(guest.machine.arena.view[guest.data : guest.data + 40])
+
+
+@pytest.mark.parametrize("index", [1, 2, 63, 64, 1 << 32 | 3])
+def test_entry_is_copied_inside(filled: Words, index: int) -> None:
+    filled.machine.arena.view[filled.data : filled.data + 40] = b"x" * 40
+    assert filled.copy(index)
+    at = 8 + ((index & 0xFFFF_FFFF) - 1) * 32
+    assert copied(filled) == bytes(filled.entries[at : at + 32]) + b"x" * 8
+
+
+@pytest.mark.parametrize("index", [0, 65, -1 & (1 << 64) - 1, 1 << 31])
+def test_entry_that_does_not_exist_leaves_the_guest(filled: Words, index: int) -> None:
+    assert not filled.copy(index)
+
+
+@pytest.mark.parametrize("to", [0, 0x10, 0x60_0000, CODE, 1 << 47, 0xFFFF_8000_0000_0000])
+def test_copy_to_a_wrong_address_leaves_the_guest(filled: Words, to: int) -> None:
+    assert not filled.copy(3, to)
+
+
+def test_copy_over_the_end_of_a_page_leaves_the_guest(filled: Words) -> None:
+    assert filled.copy(3, DATA + 0xFE0)
+    assert not filled.copy(3, DATA + 0xFE8)
+
+
+def test_other_copies_leave_the_guest(filled: Words) -> None:
+    assert not filled.copy(3, second=DATA)
+    assert not filled.copy(3, how=4)
+    assert not filled.copy(3, flags=0x400)
+    filled.entries[0] = 0
+    assert not filled.copy(3)
+
+
+@pytest.mark.parametrize("flags", [0x8D5, 0x800, 0x0D5, 0x41])
+def test_copy_keeps_the_flags(filled: Words, flags: int) -> None:
+    # syscall; pushf; pop %rbx; mov $LAST,%eax; syscall
+    filled.place(bytes.fromhex("0f05 9c5b b800006300 0f05"))
+    filled.page(0x60_0000, 3)
+    regs = filled.regs
+    regs[RSP], regs[RDI], regs[RSI], regs[RDX], regs[R10] = 0x60_1000, 1, 0, DATA, HOW
+    regs[RAX], regs[RFLAGS] = COPY, IF | flags | 2
+    assert filled.vcpu.run() == EXIT_SYSCALL
+    assert (regs[RAX], regs[RBX]) == (LAST, IF | flags | 2)
+
+
+def test_new_program_has_no_entries(filled: Words) -> None:
+    filled.machine.reset()
+    filled.set_up()
+    assert not filled.copy(1)
+
+
+def test_interruptions_leave_a_copy_as_it_was_made(filled: Words) -> None:
+    def run() -> tuple[int, int]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        filled.machine.after_fork(filled.vcpu)
+        # again: mov $COPY,%eax; syscall; add %rax,%rbp; add %rsi,%rbp; dec %ebx; jne again; mov $LAST,%eax; syscall
+        filled.place(bytes.fromhex("b80d000000 0f05 4801c5 4801f5 ffcb 75ef b800006300 0f05"))
+        regs = filled.vcpu.regs
+        regs[RDI], regs[RSI], regs[RDX], regs[R10] = 5, 0, DATA, HOW
+        regs[RBX], regs[RBP], regs[RFLAGS] = 20 * TIMES, 0, IF | 2
+        pid = os.getpid()
+        done = threading.Event()
+
+        def disturb() -> None:
+            while not done.wait(0.0005):
+                os.kill(pid, signal.SIGUSR1)
+
+        threading.Thread(target=disturb, daemon=True).start()
+        exits = 0
+        while True:
+            kind = filled.vcpu.run()
+            regs = filled.vcpu.regs
+            if kind == EXIT_INTERRUPTED:
+                exits += take_signal({signal.SIGUSR1}) is not None
+            elif regs[RAX] == LAST:
+                break
+            else:  # it left the guest in its course
+                assert (kind, regs[RAX], regs[RSI]) == (EXIT_SYSCALL, COPY, 0)
+                regs[RAX] = 0
+                exits += take_signal({signal.SIGUSR1}) is not None
+        done.set()
+        return regs[RBP], exits
+
+    filled.machine.before_fork(filled.vcpu)
+    total, exits = in_child(run)
+    assert total == 0
+    assert exits
+    assert copied(filled)[:32] == bytes(32)  # the child's memory is its own

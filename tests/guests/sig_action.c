@@ -1,4 +1,6 @@
 /* sigaction(2), masks, nesting, alternate stacks and default actions. */
+#include <pthread.h>
+
 #include "guest.h"
 
 static volatile int depth, calls;
@@ -45,6 +47,72 @@ CASE(get_and_set) {
     CHECK("bad pointer", syscall(SYS_rt_sigaction, SIGUSR1, BAD_POINTER, NULL, 8));
     CHECK("bad old pointer", syscall(SYS_rt_sigaction, SIGUSR1, NULL, BAD_POINTER, 8));
     signal(SIGUSR1, SIG_DFL);
+}
+
+static void look_at_all(const char *when) {
+    struct { unsigned long handler, flags, restorer, mask; } old;
+    for (int number = 1; number <= 64; number++) {
+        old.handler = 99;
+        if (syscall(SYS_rt_sigaction, number, NULL, &old, 8) < 0)
+            say("%s: %d: errno %d", when, number, errno);
+        else if (old.handler || old.mask)
+            say("%s: %d: %s flags %#lx mask %#lx", when, number,
+                old.handler == 1 ? "ignored" : old.handler == (unsigned long)tell ? "tell" : "default",
+                old.flags & ~0x04000000UL, old.mask);
+    }
+}
+
+static void *look_from_thread(void *unused) {
+    (void)unused;
+    set_action(SIGUSR2, SIG_IGN, 0);
+    look_at_all("thread");
+    return NULL;
+}
+
+CASE(look_at_one_after_the_other) {
+    struct { void (*handler)(int); unsigned long flags; void *restorer; unsigned long mask; } once = {
+        tell, SA_RESETHAND | 0x04000000, NULL, 1UL << 9 | 2};
+    look_at_all("at first");
+    set_action(SIGHUP, tell, SA_RESTART | SA_NODEFER);
+    set_action(64, SIG_IGN, 0);
+    look_at_all("set");
+    set_action(SIGHUP, SIG_DFL, 0);
+    struct sigaction action = {.sa_handler = tell, .sa_flags = SA_RESETHAND};
+    sigaddset(&action.sa_mask, SIGINT);
+    NEED(sigaction(SIGUSR1, &action, NULL));
+    look_at_all("once");
+    raise(SIGUSR1);
+    look_at_all("over");
+    CHECK("nowhere", syscall(SYS_rt_sigaction, 1, NULL, NULL, 8));
+    CHECK("nowhere", syscall(SYS_rt_sigaction, 2, NULL, BAD_POINTER, 8));
+    CHECK("before the first", syscall(SYS_rt_sigaction, 0, NULL, &once, 8));
+    CHECK("behind the last", syscall(SYS_rt_sigaction, 65, NULL, &once, 8));
+    CHECK("bad size", syscall(SYS_rt_sigaction, 3, NULL, &once, 16));
+
+    pid_t child = fork();
+    if (!child) {
+        set_action(SIGHUP, tell, 0);
+        look_at_all("child");
+        fflush(NULL);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    look_at_all("parent");
+    child = vfork();
+    if (!child) {
+        look_at_all("vfork");
+        set_action(SIGHUP, SIG_IGN, 0);
+        look_at_all("changed");
+        char *nothing[] = {NULL};
+        execve("/nowhere", nothing, nothing);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    look_at_all("after vfork");
+    pthread_t thread;
+    pthread_create(&thread, NULL, look_from_thread, NULL);
+    pthread_join(thread, NULL);
+    look_at_all("after the thread");
 }
 
 CASE(unknown_flags) {

@@ -79,7 +79,7 @@ class Futexes:
     __slots__ = ("_counts", "_queues", "_table")
 
     def __init__(self, table: memoryview | None = None) -> None:
-        """table: see Machine.answer_words()."""
+        """table: see noah.vm.api.Inside.waiting."""
         self._queues: dict[int, list[Waiter]] = {}
         self._table = table
         self._counts = [0] * 256

@@ -47,6 +47,7 @@ from noah.abi.signal import (
 )
 from noah.host.values import Siginfo
 from noah.kernel import childsignal, faults, sender, sigframe_aarch64, sigframe_x86_64
+from noah.kernel.actions import DEFAULT, Action, Actions
 from noah.kernel.asking import KNOCK_CODE, KNOCK_SIGNAL
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
@@ -60,10 +61,6 @@ if TYPE_CHECKING:
     from noah.kernel.task import Process, Task
     from noah.kernel.timers import PosixTimer
 
-Action = tuple[int, int, int, int]
-"""struct sigaction as the kernel has it: handler, flags, restorer, mask."""
-
-_DEFAULT: Final[Action] = (SIG_DFL, 0, 0, 0)
 _IGNORED_BY_DEFAULT: Final = sum(
     bit(signo) for signo in range(1, NSIG + 1) if DEFAULT_ACTIONS[signo] in (IGNORE, CONTINUE)
 )
@@ -101,11 +98,12 @@ class SignalState:
         self._frame = _FRAMES[process.machine.arch]
         self._host_uid = process.host.procs.getresuid()[0]
         inherited = process.host.signals.inherited_ignored
-        self.actions: list[Action] = [
-            (SIG_IGN, 0, 0, 0) if signo and inherited & bit(signo) & ~UNBLOCKABLE else _DEFAULT
-            for signo in range(NSIG + 1)
-        ]
-        """By signal number; entry 0 means nothing."""
+        self.actions = Actions(
+            [
+                (SIG_IGN, 0, 0, 0) if signo and inherited & bit(signo) & ~UNBLOCKABLE else DEFAULT
+                for signo in range(NSIG + 1)
+            ]
+        )
         self._ignored = _IGNORED_BY_DEFAULT | inherited & ~UNBLOCKABLE
         self.shared = Pending()
         self._continued = 0  # SIGCONTs so far
@@ -170,7 +168,7 @@ class SignalState:
 
     def set_action(self, task: Task, signo: int, action: Action) -> None:
         """Set what a signal does; pending signals that are now ignored are forgotten, blocked or not (sigaction(2))."""
-        self.actions[signo] = action
+        self.actions.set(signo, action)
         this = bit(signo)
         self._note(this, action[0])
         if action[0] == SIG_IGN or (action[0] == SIG_DFL and this & _IGNORED_BY_DEFAULT):
@@ -229,8 +227,9 @@ class SignalState:
 
     def clear_handlers(self, task: Task) -> None:
         """What has a handler goes back to its default: execve(2), CLONE_CLEAR_SIGHAND of clone3(2)."""
+        self.actions.hide()
         for signo, action in enumerate(self.actions):
-            self.actions[signo] = (SIG_IGN, 0, 0, 0) if action[0] == SIG_IGN else _DEFAULT
+            self.actions[signo] = (SIG_IGN, 0, 0, 0) if action[0] == SIG_IGN else DEFAULT
         self._ignored |= _IGNORED_BY_DEFAULT
         if self._shown is not None:
             self._shown[2] = 0
@@ -251,7 +250,7 @@ class SignalState:
     def lend(self) -> memoryview:
         """A child goes on with this object in its parent's place; what it shows."""
         self.lent = True
-        self.actions = list(self.actions)
+        self.actions = self.actions.lend()
         self.shared = Pending()
         self.files = ()
         self.attention = 0
@@ -325,7 +324,7 @@ class SignalState:
         handler, flags, restorer, mask = self.actions[signo]
         blocked = bool(task.sigmask & this)
         if blocked or handler == SIG_IGN or default:
-            self.actions[signo] = (SIG_DFL, flags, restorer, mask)
+            self.actions.set(signo, (SIG_DFL, flags, restorer, mask))
             self._ignored &= ~this
             task.sigmask &= ~this
         self.send(task, info, to_thread=True)

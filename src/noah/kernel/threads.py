@@ -48,6 +48,7 @@ class Threads:
         self._lock.acquire()
         self.holder = task
         self.survivor: Task | None = None  # who executes a program: everyone else ends
+        task.process.signals.actions.hide()
         self._admit(task)
 
     def _admit(self, task: Task) -> None:

@@ -111,6 +111,7 @@ class _Parent:
         task.sigpending = self._pending
         task.fds.close_all()
         task.process.fds = task.fds = self._fds
+        signals.actions.hide()
         for name, value in self._signals.items():
             setattr(signals, name, value)
         if self._arrived:

@@ -41,7 +41,7 @@ _ON_EITHER_CLOCK: Final = (FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_
 
 
 def word_calls(arch: str) -> WordCalls:
-    """Which of these calls an engine may answer itself (Machine.answer_words)."""
+    """Which of these calls an engine may answer itself (Machine.answer_inside)."""
     bits = FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG
     return WordCalls(
         NUMBERS[arch]["futex"],
@@ -63,7 +63,7 @@ def futex(task: Task, uaddr: Addr, op: FutexOp, val: UInt, timeout: TimespecPtr,
     if uaddr & 3:
         raise LinuxError(EINVAL)
     if private and command in _INSIDE:
-        task.vcpu.met_word_call()
+        task.vcpu.met_inside_call()
     if command in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
         bitset = val3 if command == FUTEX_WAIT_BITSET else FUTEX_BITSET_MATCH_ANY
         deadline = _deadline(task, timeout, absolute=command == FUTEX_WAIT_BITSET, op=op)

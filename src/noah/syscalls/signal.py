@@ -62,7 +62,8 @@ from noah.kernel.box import INIT
 from noah.kernel.control import NoReturn
 from noah.kernel.siginfo import pack, unpack
 from noah.kernel.task import Task
-from noah.syscalls.registry import syscall
+from noah.syscalls.registry import NUMBERS, syscall
+from noah.vm.api import CopyCalls
 
 _KNOWN_FLAGS: Final = (
     SA_NOCLDSTOP
@@ -221,6 +222,11 @@ def _check_size(size: int) -> None:
         raise LinuxError(EINVAL)
 
 
+def copy_calls(arch: str) -> CopyCalls:
+    """Which calls of rt_sigaction(2) an engine may answer itself (Machine.answer_inside)."""
+    return CopyCalls(NUMBERS[arch]["rt_sigaction"], SIGSET_SIZE, NSIG, SigactionKernel.struct.size)
+
+
 @syscall
 def rt_sigaction(task: Task, sig: SigNum, act: SigactionPtr, oact: SigactionOutPtr, sigsetsize: Size) -> int:
     """sigaction(2): examine and change what a signal does."""
@@ -237,6 +243,8 @@ def rt_sigaction(task: Task, sig: SigNum, act: SigactionPtr, oact: SigactionOutP
         signals.set_action(task, sig, (handler, flags & _KNOWN_FLAGS, restorer, mask & ~UNBLOCKABLE))
     if oact:
         task.mem.pack(SigactionKernel.struct, oact, *old)
+        if new is None and task.process.threads is None and signals.actions.looked_at(sig):
+            task.vcpu.met_inside_call()
     return 0
 
 

@@ -99,8 +99,8 @@ class Vcpu(Protocol):
     def host_thread_changed(self) -> None:
         """What the host keeps for the calling thread alone, such as its user ids, is not what it was."""
 
-    def met_word_call(self) -> None:
-        """A call has come that the guest might have answered (Machine.answer_words): see to the next ones."""
+    def met_inside_call(self) -> None:
+        """A call has come that the guest might have answered (Machine.answer_inside): see to the next ones."""
 
     def close(self) -> None: ...
 
@@ -117,6 +117,30 @@ class WordCalls(NamedTuple):
     waits: tuple[int, ...]
     waits_for_bits: tuple[int, ...]
     changed: int
+
+
+class CopyCalls(NamedTuple):
+    """System calls that copy an entry of a table: `number(index, 0, address, how)` gives 0. The first index is 1.
+
+    For no address, for another one than 0 as the second argument, or in another way, they are for the kernel.
+    """
+
+    number: int
+    how: int
+    last: int  # index
+    size: int  # 32
+
+
+class Inside(NamedTuple):
+    """What the kernel keeps so that calls are answered within the guest."""
+
+    waiting: memoryview
+    """Of WordCalls: a byte for each address modulo 256, not 0 while somebody may wait there. Who is about to wait sets
+    it, and lets that be seen by all, before the look at the word."""
+
+    entries: memoryview
+    """Of CopyCalls: 8 bytes that are 0 while the table is not to be used, then the entries. It is not to be changed
+    while several vCPUs run. The guest may write there, and Machine.reset() fills it with 0."""
 
 
 class Machine(Protocol):
@@ -176,12 +200,10 @@ class Machine(Protocol):
         False: the address lies in no such mapping, or its piece is there.
         """
 
-    def answer_words(self, calls: WordCalls) -> memoryview | None:
+    def answer_inside(self, words: WordCalls, copies: CopyCalls) -> Inside | None:
         """Answer some of these calls within the guest from now on, where that is worth it. None: not here.
 
-        The result is the kernel's to keep: a byte for each address modulo 256, not 0 while somebody may wait there. Who
-        is about to wait sets it, and lets that be seen by all, before the look at the word. The rest is without the
-        kernel's knowledge.
+        What the result holds is the kernel's to keep; the rest is without the kernel's knowledge.
         """
 
     def new_vcpu(self) -> Vcpu: ...

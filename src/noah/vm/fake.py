@@ -24,6 +24,7 @@ from noah.vm.api import (
     READ,
     WRITE,
     Answer,
+    CopyCalls,
     EngineError,
     Registers,
     WordCalls,
@@ -202,7 +203,7 @@ class FakeVcpu:
     def host_thread_changed(self) -> None:
         """There is no other host thread."""
 
-    def met_word_call(self) -> None:
+    def met_inside_call(self) -> None:
         """They all come."""
 
     def close(self) -> None:
@@ -294,7 +295,7 @@ class FakeMachine:
     def fill(self, address: int) -> bool:
         return False
 
-    def answer_words(self, calls: WordCalls) -> None:
+    def answer_inside(self, words: WordCalls, copies: CopyCalls) -> None:
         """There are no calls that leave no exit."""
 
     def new_vcpu(self) -> FakeVcpu:

@@ -7,9 +7,10 @@ from typing import Final
 
 JMP: Final = b"\xeb"
 JRCXZ: Final = b"\xe3"
+JAE: Final = b"\x0f\x83"
 JE: Final = b"\x0f\x84"
 JNE: Final = b"\x0f\x85"
-_DISTANCES: Final = {JMP: "<b", JRCXZ: "<b", JE: "<i", JNE: "<i"}
+_DISTANCES: Final = {JMP: "<b", JRCXZ: "<b", JAE: "<i", JE: "<i", JNE: "<i"}
 
 
 class Code:

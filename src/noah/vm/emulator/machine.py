@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Final
 
-from noah.vm.api import EXEC, EngineError, WordCalls
+from noah.vm.api import EXEC, CopyCalls, EngineError, WordCalls
 from noah.vm.arch import aarch64_paging, x86_paging
 from noah.vm.arch.aarch64_paging import Aarch64PageTables
 from noah.vm.arch.x86_paging import PageTables
@@ -168,7 +168,7 @@ class EmulatorMachine:
     def fill(self, address: int) -> bool:
         return False  # every mapping is entered whole
 
-    def answer_words(self, calls: WordCalls) -> None:
+    def answer_inside(self, words: WordCalls, copies: CopyCalls) -> None:
         """An exit costs little here."""
 
     def new_vcpu(self) -> Vcpu:

@@ -228,7 +228,7 @@ class EmulatorVcpu(ABC):
         """There is no other host thread."""
         return
 
-    def met_word_call(self) -> None:
+    def met_inside_call(self) -> None:
         """They all come."""
         return
 

@@ -17,7 +17,9 @@ from noah.vm.api import (
     EXIT_SYSCALL,
     READ,
     WRITE,
+    CopyCalls,
     EngineError,
+    Inside,
     Vcpu,
     WordCalls,
 )
@@ -35,7 +37,8 @@ from noah.vm.arch.x86_system import (
     USER_LIMIT,
 )
 from noah.vm.arena import PAGE, Arena
-from noah.vm.kvm import exitless, words
+from noah.vm.kvm import exitless
+from noah.vm.kvm import words as inner
 from noah.vm.kvm.device import Device
 from noah.vm.kvm.vcpu import ON_TRAP, ON_USER, ON_USER_CHECKED, KvmVcpu
 
@@ -97,7 +100,7 @@ class KvmMachine:
         self._regions: dict[int, bytes] = {}  # memory slots, as KVM was told of them
         self._lazy: list[tuple[int, int, int, int]] = []
         self.host_clock: hostclock.HostClock | None = None
-        self.words: words.Words | None = None
+        self.words: inner.Words | None = None
         """The code that answers some calls within the guest."""
         self._zone = TableZone(x86_system.SIZE, _TABLE_ZONE)
         self._open()
@@ -197,14 +200,14 @@ class KvmMachine:
             self._place_slot(number)
             return number, fd, run, False
 
-    def answer_words(self, calls: WordCalls) -> memoryview | None:
+    def answer_inside(self, words: WordCalls, copies: CopyCalls) -> Inside | None:
         if self.trap_level != ON_USER:
             return None
-        self.words = words.Words(calls)
+        self.words = inner.Words(words, copies)
         self._install_words(watch=False)
         for vcpu in self.vcpus:
             vcpu.use_words()
-        return words.table(self.arena)
+        return inner.tables(self.arena)
 
     def _install_words(self, *, watch: bool) -> None:
         exitless.install(self.arena, self.words, opened=False)

@@ -282,7 +282,7 @@ class KvmVcpu:
         assert self._machine.words is not None
         self._call_done = self._machine.words.done
 
-    def met_word_call(self) -> None:
+    def met_inside_call(self) -> None:
         if self._machine.words is not None:  # a run with the window open would end before the code
             self._run[_REQUEST_WINDOW] = 0
             self._window_at = self._runs + _WINDOW_PAUSE

@@ -1,13 +1,16 @@
-"""Calls about words of memory (futexes) that are answered inside the guest, where an exit costs much more.
+"""Calls that are answered inside the guest, where an exit costs much more: about words of memory (futexes), and copies.
 
 Two kinds of call mostly change nothing: to wake whoever waits for a word when nobody does, and to wait for a word that
 has another value already. Code in the trap page answers both in user mode. It looks at a table in the mail page, in
 which the kernel keeps a byte for each address modulo 256: whether somebody may wait there. And where several vCPUs run
 it watches the word of a wait for some microseconds, less than an exit costs: often it changes.
 
+A third kind is to copy an entry of a table (rt_sigaction(2) of no new action, of which posix_spawn(3) makes 64 in a
+row). The table is in the mail page as well, and is used while the kernel says so.
+
 What it is not sure of leaves the guest as any other call. So does a call that is interrupted, or whose word cannot be
 read: it is as if it had just been made. So the code must not change anything before it knows its answer, and has only
-rax to work with, whose value at the call it knows. Flags it restores from r11.
+rax to work with, whose value at the call it knows, and for copies rsi, which was 0. Flags it restores from r11.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from noah.vm.api import Registers, WordCalls
-from noah.vm.arch.x86_64 import RAX, RIP
-from noah.vm.arch.x86_code import JE, JNE, Code
+from noah.vm.api import CopyCalls, Inside, Registers, WordCalls
+from noah.vm.arch.x86_64 import RAX, RIP, RSI
+from noah.vm.arch.x86_code import JAE, JE, JNE, Code
 from noah.vm.arch.x86_system import FMASK, MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
 from noah.vm.arena import Arena
 
@@ -25,6 +28,8 @@ _AT: Final = 0x200  # in the trap page
 ADDRESS: Final = TRAP_ADDRESS + _AT
 _TABLE: Final = 0x400  # in the mail page
 _TABLE_SIZE: Final = 256
+_ENTRIES: Final = 0x500
+_ENTRIES_SIZE: Final = 8 + 64 * 32
 _TURNS: Final = 0x3F8
 _WATCH_TURNS: Final = 400  # some 20 us
 _USER_BITS: Final = 47
@@ -33,12 +38,14 @@ _USER_BITS: Final = 47
 class Words:
     """The code for some calls."""
 
-    __slots__ = ("_body", "_code", "_out", "done", "number")
+    __slots__ = ("_body", "_code", "_copies", "_copying", "_out", "_second", "done", "number")
 
-    def __init__(self, calls: WordCalls) -> None:
+    def __init__(self, calls: WordCalls, copies: CopyCalls) -> None:
+        assert copies.size == 32
+        assert 8 + copies.last * copies.size <= _ENTRIES_SIZE
         code = Code(ADDRESS)
         code.put("3d", calls.number)  # cmp $number,%eax
-        code.jump(JNE, "out")
+        code.jump(JNE, "second")
         code.mark("body")
         code.put("41 f7 c3", FMASK)  # test $flags,%r11d: a call with one of them needs the long way
         code.jump(JNE, "leave")
@@ -83,9 +90,13 @@ class Words:
         _answer(code, 0)
         code.mark("changed")
         _answer(code, -calls.changed)
+        code.mark("second")
+        _copy(code, copies)
         self._code = code.finish()
         self.number = calls.number
+        self._copies = copies.number
         self._body, self._out = code.at("body"), code.at("out")
+        self._second, self._copying = code.at("second"), code.at("copying")
         self.done = ADDRESS + code.at("done")
         """Where a vCPU stands after a call that left the guest."""
 
@@ -102,8 +113,42 @@ class Words:
     def unwind(self, regs: Registers) -> None:
         """The code has ended or was interrupted: put back what rax was at the call."""
         at = regs[RIP] - ADDRESS
-        if self._body <= at < self._out or at > self.done - ADDRESS:
+        if at >= self._second:
+            if at >= self._copying:
+                regs[RAX], regs[RSI] = self._copies, 0
+        elif self._body <= at < self._out or at > self.done - ADDRESS:
             regs[RAX] = self.number
+
+
+def _copy(code: Code, calls: CopyCalls) -> None:
+    """CopyCalls, and calls that are none of all these."""
+    code.put("3d", calls.number)  # cmp $number,%eax
+    code.jump(JNE, "out")
+    code.put("41 f7 c3", FMASK)  # test $flags,%r11d
+    code.jump(JNE, "out")
+    code.put("48 85 f6")  # test %rsi,%rsi
+    code.jump(JNE, "out")
+    code.put("49 81 fa", calls.how)  # cmp $how,%r10
+    code.jump(JNE, "out")
+    code.put("48 85 d2")  # test %rdx,%rdx
+    code.jump(JE, "out")
+    code.reach("81 3d", MAIL_ADDRESS + _ENTRIES, 0)  # cmpl $0,entries: whether they may be used
+    code.jump(JE, "out")
+    code.mark("copying")
+    code.put(f"48 89 d6 48 c1 ee {_USER_BITS:02x}")  # mov %rdx,%rsi; shr $47,%rsi
+    code.jump(JNE, "back")
+    code.put("8d 77 ff 81 fe", calls.last)  # lea -1(%rdi),%esi; cmp $last,%esi
+    code.jump(JAE, "back")
+    code.put("c1 e6 05")  # shl $5,%esi
+    code.put("48 b8" + struct.pack("<Q", MAIL_ADDRESS + _ENTRIES + 8).hex())  # movabs $first,%rax
+    code.put("48 01 c6")  # add %rax,%rsi
+    for at in range(0, calls.size, 8):
+        code.put(f"48 8b 46 {at:02x} 48 89 42 {at:02x}")  # mov at(%rsi),%rax; mov %rax,at(%rdx)
+    code.put("31 f6")  # xor %esi,%esi
+    _answer(code, 0)
+    code.mark("back")
+    code.put("31 f6")  # xor %esi,%esi
+    code.jump(JE, "out")
 
 
 def _answer(code: Code, result: int) -> None:
@@ -122,6 +167,7 @@ def jump_from(offset: int) -> bytes:
     return b"\xe9" + struct.pack("<i", TRAP + _AT - offset - 5)
 
 
-def table(arena: Arena) -> memoryview:
-    """For each address modulo 256: whether somebody may wait there."""
-    return arena.view[MAIL + _TABLE : MAIL + _TABLE + _TABLE_SIZE]
+def tables(arena: Arena) -> Inside:
+    """What the kernel keeps for the code."""
+    view = arena.view[MAIL:]
+    return Inside(view[_TABLE : _TABLE + _TABLE_SIZE], view[_ENTRIES : _ENTRIES + _ENTRIES_SIZE])
