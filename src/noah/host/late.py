@@ -14,7 +14,6 @@ _LATE: Final = (
     "noah.host.posix.interfaces",
     "socket",
     "tempfile",
-    "threading",
     "traceback",
 )
 

@@ -9,14 +9,14 @@ waits or its turn is over.
 
 `SignalState.attention` is about the thread that holds the lock: enter() works it out anew.
 
-The module threading is loaded when there is a second thread: once it is there, each fork of the interpreter spends a
-sixth of a millisecond on it in the child.
+They are made without the module threading: it takes long to load, adds to what it takes to make a thread, and once it
+is there, each fork of the interpreter spends a sixth of a millisecond on it in the child.
 """
 
 from __future__ import annotations
 
 import struct
-from _thread import allocate_lock
+from _thread import allocate_lock, get_native_id, start_new_thread
 from typing import Final
 
 from noah.abi.errno import EAGAIN, LinuxError
@@ -145,18 +145,23 @@ class Threads:
         if flags & CLONE_SETTLS:
             vcpu.set_tls(tls)
         child.clear_child_tid = child_tid if flags & CLONE_CHILD_CLEARTID else 0
-        import threading
+        started = allocate_lock()
+        started.acquire()
 
-        thread = threading.Thread(target=process.run_task, args=(child,), daemon=True)
+        def live() -> None:
+            child.tid = get_native_id()
+            started.release()
+            process.run_task(child)
+
         try:
             self._admit(child)
-            thread.start()
+            start_new_thread(live, ())
         except (RuntimeError, LinuxError):
             process.machine.free_vcpu(vcpu)
             self._dismiss(child)
             child.leave_fds()
             raise LinuxError(EAGAIN, "the host starts no more threads") from None
-        child.tid = thread.native_id or 0
+        started.acquire()
         if task.host.caps.threads_scheduled:
             child.host_tid = child.tid
         process.tasks.append(child)

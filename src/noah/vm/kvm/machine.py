@@ -383,10 +383,8 @@ class KvmMachine:
 
     def clone_vcpu(self, vcpu: Vcpu) -> KvmVcpu:
         assert isinstance(vcpu, KvmVcpu)
-        twin = KvmVcpu(self)
         vcpu.end_session()
-        twin.copy_from(vcpu)
-        return twin
+        return KvmVcpu(self, vcpu)
 
     def free_vcpu(self, vcpu: Vcpu) -> None:
         vcpu.close()

@@ -152,7 +152,8 @@ class KvmVcpu:
 
     regs: Registers
 
-    def __init__(self, machine: KvmMachine) -> None:
+    def __init__(self, machine: KvmMachine, model: KvmVcpu | None = None) -> None:
+        """model: one whose registers it begins with, and which the calling thread runs."""
         self._machine = machine
         self._parked: int = machine.user_state
         self._answer: Answer | None = None
@@ -160,7 +161,11 @@ class KvmVcpu:
         self.fault_address = self.fault_access = self.vector = self.error_code = 0
         self.fault_present = False
         self._create()
-        self.clear()
+        if model is None:
+            self.clear()
+        else:
+            model.before_fork()
+            self._load(model._saved)
         machine.vcpus.append(self)
 
     def _create(self) -> bool:
@@ -526,11 +531,6 @@ class KvmVcpu:
         """In a forked child that shall have nothing of its parent's registers."""
         self._create()
         self._exitless = None  # it was a thread of the parent
-
-    def copy_from(self, other: KvmVcpu) -> None:
-        """Take over the registers of a vCPU that the calling thread runs."""
-        other.before_fork()
-        self._load(other._saved)
 
     def adopt(self) -> None:
         self._thread = get_ident()
