@@ -104,7 +104,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "thread_futex-priority_inheriting_mutex": _NO_PI,
         "thread_futex-restartable_sequences": _NO_RSEQ,
         **{f"thread_pi-{case}": _NO_PI for case in cases_of("thread_pi", "dynamic")},
-        **{f"proc_sched-{case}": _NO_SCHEDULING for case in cases_of("proc_sched", "dynamic")},
+        **{f"proc_sched-{case}": _NO_SCHEDULING for case in cases_of("proc_sched", "dynamic")[:-1]},
         "thread_futex-barriers": "no portable call makes other threads pass a barrier: membarrier offers no command",
     },
     "emulator": {

@@ -52,6 +52,7 @@ CASE(real_time) {
         IN_CHILD("its child") show("reset", 0);
         NEED(set_policy(0, SCHED_RR, 3));
         IN_CHILD("its child") show("inherited", 0);
+        CHECK("nice", nice(4));
         CHECK("back", set_policy(0, SCHED_OTHER, 0));
         show("back", 0);
         CHECK("nobody", set_policy(0x3ffffff, SCHED_OTHER, 0));
@@ -205,5 +206,22 @@ CASE(io_priorities) {
         CHECK("bad which", syscall(SYS_ioprio_get, 9, 0));
         CHECK("nobody", syscall(SYS_ioprio_get, 1, 0x3ffffff));
         CHECK("nobody", syscall(SYS_ioprio_set, 1, 0x3ffffff, 0));
+    }
+}
+
+CASE(of_the_first_process) {
+    struct sched_param param = {-1};
+    cpu_set_t set;
+    IN_CHILD("somebody") {
+        NEED(setresuid(65534, 65534, 65534));
+        BOOL("policy", sched_getscheduler(1) >= 0);
+        CHECK("parameters", sched_getparam(1, &param));
+        BOOL("nice", getpriority(PRIO_PROCESS, 1) <= 19);
+        BOOL("I/O", syscall(SYS_ioprio_get, 1, 1) >= 0);
+        CHECK("affinity", sched_getaffinity(1, sizeof set, &set));
+        CHECK("set policy", set_policy(1, SCHED_BATCH, 0));
+        CHECK("set nice", setpriority(PRIO_PROCESS, 1, 5));
+        CHECK("set I/O", syscall(SYS_ioprio_set, 1, 1, 3 << 13));
+        CHECK("set affinity", sched_setaffinity(1, sizeof set, &set));
     }
 }

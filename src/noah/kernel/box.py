@@ -116,6 +116,10 @@ class Box:
     def contains(self, pid: int) -> bool:
         return 0 < pid < PID_MAX_LIMIT and self._members[pid] != 0
 
+    def is_noah(self, pid: int) -> bool:
+        """Whether it is the box's process 1, which no process of the host is (docs/decisions/0012)."""
+        return pid == INIT and not self._members[INIT]
+
     def parent(self, pid: int) -> int:
         """A parent on the host, as the box sees it: what is not of the box, Noah, is its process 1."""
         return pid if self.contains(pid) else INIT

@@ -17,6 +17,7 @@ from noah.abi.capability import (
 from noah.abi.errno import EINVAL, EPERM, ESRCH, LinuxError
 from noah.abi.kinds import Addr, CapDataOutPtr, CapDataPtr, CapHeaderPtr, Gid, Int, Pid, Uid, UidListPtr
 from noah.abi.limits import NGROUPS_MAX
+from noah.kernel.box import INIT
 from noah.kernel.task import Task
 from noah.syscalls.registry import syscall
 from noah.vfs.credentials import Credentials
@@ -308,8 +309,9 @@ def check_pid(task: Task, pid: Pid) -> int:
 
 
 def find_pid(task: Task, pid: Pid) -> int:
-    """A pid argument that names the caller (0), one of its threads or a process of the box; ESRCH otherwise."""
+    """A pid argument that names the caller (0), one of its threads, a process of the box or Noah as its process 1 (see
+    Box.is_noah()); ESRCH otherwise."""
     process = task.process
-    if pid and pid != task.pid and not process.box.contains(pid) and all(pid != own.tid for own in process.tasks):
-        raise LinuxError(ESRCH)
-    return pid
+    if pid in (0, task.pid, INIT) or process.box.contains(pid) or any(pid == own.tid for own in process.tasks):
+        return pid
+    raise LinuxError(ESRCH)

@@ -67,7 +67,10 @@ _PARTIAL: Final = "real-time policies as far as the host allows them; on the hos
 
 
 def _thread(task: Task, pid: int) -> int:
-    """The host's id of a thread or process that a pid argument names, 0 the caller. ESRCH if it is not of the box."""
+    """The host's id of a thread or process that a pid argument names, 0 the caller. ESRCH if it is not of the box.
+
+    Noah as process 1 is scheduled as the caller is to begin with, and nobody may change it.
+    """
     find_pid(task, pid)
     if not pid:
         return task.host_tid
@@ -75,7 +78,9 @@ def _thread(task: Task, pid: int) -> int:
 
 
 def _user(task: Task, thread: int) -> tuple[int, int]:
-    """Real and effective user id of who has a thread."""
+    """Real and effective user id of who has a thread. EPERM for Noah itself, whoever asks."""
+    if task.process.box.is_noah(thread):
+        raise LinuxError(EPERM)
     if any(thread == own.host_tid for own in task.process.tasks):
         return task.creds.uid, task.creds.euid
     return task.process.box.users(thread)[:2]
@@ -124,7 +129,7 @@ def getpriority(task: Task, which: PriorityWhich, who: Int) -> int:
     values = []
     for thread in _chosen(task, which, who):
         try:
-            values.append(20 - task.host.procs.getpriority(PRIO_PROCESS, thread))
+            values.append(20 - _nice(task, thread))
         except LinuxError:
             continue
     if not values:
@@ -140,11 +145,16 @@ def setpriority(task: Task, which: PriorityWhich, who: Int, prio: Int) -> int:
     return 0
 
 
+def _nice(task: Task, thread: int) -> int:
+    return 0 if task.process.box.is_noah(thread) else task.host.procs.getpriority(PRIO_PROCESS, thread)
+
+
 def _set_nice(task: Task, thread: int, nice: int) -> None:
     """set_one_prio()"""
     procs, creds = task.host.procs, task.creds
+    users = _user(task, thread)
     if not creds.capable(CAP_SYS_NICE):
-        if creds.euid not in _user(task, thread):
+        if creds.euid not in users:
             raise LinuxError(EPERM)
         if nice < procs.getpriority(PRIO_PROCESS, thread) and not _may_be_nicer(task, nice):
             raise LinuxError(EACCES)
@@ -181,7 +191,8 @@ def ioprio_get(task: Task, which: Int, who: Int) -> int:
     values = []
     for thread in _io_chosen(task, which, who):
         try:
-            values.append(task.host.procs.ioprio_get(thread))
+            noah = task.process.box.is_noah(thread)
+            values.append(task.host.procs.ioprio_get(task.host_tid if noah else thread))
         except LinuxError:
             continue
     if not values:
@@ -215,7 +226,8 @@ def sched_getaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     """sched_getaffinity(2): the CPUs a thread may run on; answers the bytes written."""
     if size & 7 or size * 8 < task.host.procs.nproc():
         raise LinuxError(EINVAL)
-    cpus = task.host.procs.sched_getaffinity(_thread(task, pid))
+    thread = _thread(task, pid)
+    cpus = task.host.procs.sched_getaffinity(task.host_tid if task.process.box.is_noah(thread) else thread)
     needed = (max(cpus) // 64 + 1) * 8
     if size < needed:
         raise LinuxError(EINVAL)
@@ -229,7 +241,8 @@ def sched_setaffinity(task: Task, pid: Pid, size: UInt, mask: Addr) -> int:
     """sched_setaffinity(2): bind a thread to CPUs."""
     bits = int.from_bytes(task.mem.read(mask, min(size, 128)), "little")
     thread = _thread(task, pid)
-    if task.creds.euid not in _user(task, thread) and not task.creds.capable(CAP_SYS_NICE):
+    users = _user(task, thread)
+    if task.creds.euid not in users and not task.creds.capable(CAP_SYS_NICE):
         raise LinuxError(EPERM)
     cpus = [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]
     if not cpus:
@@ -253,16 +266,22 @@ def getcpu(task: Task, cpu: Addr, node: Addr, cache: Addr) -> int:
 # -- policies
 
 
-def _state(task: Task, pid: int) -> tuple[int, Scheduling]:
+def _found(task: Task, pid: int) -> tuple[int, Scheduling]:
     """A thread's id on the host and how it is scheduled."""
     thread = _thread(task, check_pid(task, pid))
-    return thread, task.host.procs.sched_getattr(thread)
+    return thread, _state(task, thread)._replace(nice=_nice(task, thread))
+
+
+def _state(task: Task, thread: int) -> Scheduling:
+    if task.process.box.is_noah(thread):
+        return Scheduling(SCHED_OTHER)
+    return task.host.procs.sched_getattr(thread)
 
 
 @syscall
 def sched_getscheduler(task: Task, pid: Pid) -> int:
     """sched_getscheduler(2): the policy."""
-    _, state = _state(task, pid)
+    _, state = _found(task, pid)
     return state.policy | (SCHED_RESET_ON_FORK if state.flags & SCHED_FLAG_RESET_ON_FORK else 0)
 
 
@@ -272,7 +291,7 @@ def sched_setscheduler(task: Task, pid: Pid, policy: SchedPolicy, param: SchedPa
     if policy < 0 or pid < 0 or not param:
         raise LinuxError(EINVAL)
     priority = task.mem.read_s32(param)
-    thread, state = _state(task, pid)
+    thread, state = _found(task, pid)
     flags = SCHED_FLAG_RESET_ON_FORK if policy & SCHED_RESET_ON_FORK else 0
     policy &= ~SCHED_RESET_ON_FORK
     _schedule(task, thread, state, Scheduling(policy, flags, state.nice, priority & _UNSIGNED))
@@ -286,12 +305,13 @@ def _schedule(task: Task, thread: int, before: Scheduling, wanted: Scheduling) -
         raise LinuxError(EINVAL)
     if (policy in _REAL_TIME) != (wanted.priority != 0):
         raise LinuxError(EINVAL)
-    if not task.creds.capable(CAP_SYS_NICE) and _needs_privilege(task, thread, before, wanted):
+    users = _user(task, thread)
+    if not task.creds.capable(CAP_SYS_NICE) and _needs_privilege(task, users, before, wanted):
         raise LinuxError(EPERM)
     task.host.procs.sched_setattr(thread, wanted)
 
 
-def _needs_privilege(task: Task, thread: int, before: Scheduling, wanted: Scheduling) -> bool:
+def _needs_privilege(task: Task, users: tuple[int, int], before: Scheduling, wanted: Scheduling) -> bool:
     """user_check_sched_setscheduler(), by the caller's limits"""
     policy, highest = wanted.policy, task.process.rlimits[RLIMIT_RTPRIO][0]
     if policy in _REAL_TIME:
@@ -301,7 +321,7 @@ def _needs_privilege(task: Task, thread: int, before: Scheduling, wanted: Schedu
     return (
         refused
         or (before.policy == SCHED_IDLE != policy and not _may_be_nicer(task, before.nice))
-        or task.creds.euid not in _user(task, thread)
+        or task.creds.euid not in users
         or before.flags & ~wanted.flags & SCHED_FLAG_RESET_ON_FORK != 0
     )
 
@@ -311,7 +331,7 @@ def sched_getparam(task: Task, pid: Pid, param: SchedParamOutPtr) -> int:
     """sched_getparam(2): the real-time priority, 0 without one."""
     if not param:
         raise LinuxError(EINVAL)
-    _, state = _state(task, pid)
+    _, state = _found(task, pid)
     task.mem.write_u32(param, state.priority)
     return 0
 
@@ -322,7 +342,7 @@ def sched_setparam(task: Task, pid: Pid, param: SchedParamPtr) -> int:
     if not param or pid < 0:
         raise LinuxError(EINVAL)
     priority = task.mem.read_s32(param)
-    thread, state = _state(task, pid)
+    thread, state = _found(task, pid)
     flags = state.flags & SCHED_FLAG_RESET_ON_FORK
     _schedule(task, thread, state, Scheduling(state.policy, flags, state.nice, priority & _UNSIGNED))
     return 0
@@ -333,7 +353,7 @@ def sched_getattr(task: Task, pid: Pid, attr: Addr, size: UInt, flags: UInt) -> 
     """sched_getattr(2): policy and what belongs to it."""
     if not attr or flags or not _ATTR_SIZE_VER0 <= size <= 4096:
         raise LinuxError(EINVAL)
-    _, state = _state(task, pid)
+    state = _state(task, _thread(task, check_pid(task, pid)))  # of what is real-time, without a nice value
     length = min(size, SchedAttr.struct.size)
     task.mem.write(attr, SchedAttr.struct.pack(length, *state)[:length])
     return 0
@@ -359,7 +379,7 @@ def sched_setattr(task: Task, pid: Pid, attr: Addr, flags: UInt) -> int:
         raise LinuxError(EINVAL)
     if wanted.policy >> 31:
         raise LinuxError(EINVAL)
-    thread, state = _state(task, pid)
+    thread, state = _found(task, pid)
     if wanted.flags & ~SCHED_FLAG_ALL:
         raise LinuxError(EINVAL)
     if wanted.flags & SCHED_FLAG_KEEP_PARAMS:
@@ -396,5 +416,6 @@ def sched_get_priority_min(task: Task, policy: SchedPolicy) -> int:
 def sched_rr_get_interval(task: Task, pid: Pid, interval: TimespecOutPtr) -> int:
     """sched_rr_get_interval(2): the time slice."""
     thread = _thread(task, check_pid(task, pid))
+    thread = task.host_tid if task.process.box.is_noah(thread) else thread
     task.mem.write(interval, struct.pack("<qq", *divmod(task.host.procs.sched_rr_get_interval(thread), 10**9)))
     return 0
