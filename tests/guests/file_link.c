@@ -111,6 +111,32 @@ CASE(renaming) {
     CHECK("bad pointer", rename(BAD_POINTER, "x"));
 }
 
+CASE(renaming_between_descriptors) {
+    NEED(mkdir("one", 0755));
+    NEED(mkdir("two", 0755));
+    NEED(mkdir("one/x", 0755));
+    NEED(mkdir("two/x", 0755));
+    put_text("one/x/a", "a");
+    int one = NEED(open("one", O_PATH | O_DIRECTORY)), two = NEED(open("two", O_PATH | O_DIRECTORY));
+    CHECK("same path, another directory", renameat(one, "x/a", two, "x/b"));
+    listing("arrived", "two/x/b");
+    CHECK("same directory", renameat(two, "x/b", two, "x/c"));
+    CHECK("its directory", renameat(two, "x/c", two, "x/."));
+    CHECK("from its directory", renameat(two, "x/..", two, "x/d"));
+    CHECK("nothing", renameat(two, "x/", two, "x/"));
+    CHECK("bad descriptor", renameat(two, "x/c", 99, "x/d"));
+    char first[PATH_MAX], second[PATH_MAX];
+    NEED(snprintf(first, sizeof first, "%s/two/x/c", getcwd(second, sizeof second)));
+    strcat(second, "/two/x/d");
+    CHECK("whole paths", renameat(99, first, 98, second));
+    listing("as well", "two/x/d");
+    CHECK("linked", link("two/x/d", "two/x/e"));
+    listing("beside it", "two/x/e");
+    NEED(symlink("two/x/d", "s"));
+    CHECK("link of a link", link("s", "t"));
+    listing("two links", "t");
+}
+
 CASE(renameat2_flags) {
     put_text("a", "a");
     put_text("b", "b");

@@ -356,6 +356,11 @@ class HostPlace(Place):
     def path(self) -> bytes:
         return join(self._base, self._name) if self._name else self._base
 
+    def sibling(self, name: bytes) -> Place | None:
+        if not self._name or self._tree.filters:
+            return None
+        return HostPlace(self._tree, self._handle, self._base, name)
+
     # Looking
 
     def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
@@ -705,6 +710,9 @@ class TrustedPlace(HostPlace):
     @property
     def path(self) -> bytes:
         return self._name if self._name.startswith(b"/") else join(self._base, self._name)
+
+    def sibling(self, name: bytes) -> Place | None:
+        return None  # its own name is a path
 
     def _check(self, stat: Stat) -> None:
         if stat.dev in self._tree.hidden:

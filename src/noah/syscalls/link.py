@@ -33,8 +33,9 @@ def linkat(task: Task, olddirfd: DirFd, oldpath: Path, newdirfd: DirFd, newpath:
 @syscall
 def link(task: Task, oldpath: Path, newpath: Path) -> int:
     """link(2): give a file another name."""
-    old = place_at(task, AT_FDCWD, oldpath, AT_SYMLINK_NOFOLLOW)
-    old.link_to(task.fs.parent(task, AT_FDCWD, read_path(task, newpath)))
+    first = read_path(task, oldpath)
+    old = task.fs.resolve(task, AT_FDCWD, first, follow=False)
+    old.link_to(task.fs.parent_near(task, AT_FDCWD, read_path(task, newpath), old, AT_FDCWD, first))
     return 0
 
 
@@ -81,8 +82,9 @@ def rmdir(task: Task, path: Path) -> int:
 
 
 def _rename(task: Task, olddirfd: int, oldpath: int, newdirfd: int, newpath: int, flags: int) -> int:
-    old = task.fs.parent(task, olddirfd, read_path(task, oldpath))
-    old.rename_to(task.fs.parent(task, newdirfd, read_path(task, newpath)), flags)
+    first = read_path(task, oldpath)
+    old = task.fs.parent(task, olddirfd, first)
+    old.rename_to(task.fs.parent_near(task, newdirfd, read_path(task, newpath), old, olddirfd, first), flags)
     return 0
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from noah.vfs.file import OpenFile
     from noah.vfs.mounts import MountTable
 
-_DOTS: Final = (b".", b"..")
+_DOTS: Final = (b"", b".", b"..")
 _BOUNDED: Final = RESOLVE_BENEATH | RESOLVE_IN_ROOT
 
 
@@ -94,6 +94,24 @@ class FsContext:
             return at.place(last)
         at, name, slash = walk.parent(path)
         return at.place(name, slash=slash)
+
+    def parent_near(
+        self, caller: Caller, dirfd: int, path: bytes, first: Place, first_dirfd: int, first_path: bytes
+    ) -> Place:
+        """As parent(), for a call's second path: mostly it is in the directory of the first, which was not followed."""
+        head, slash, name = path.rpartition(b"/")
+        first_head, first_slash, first_name = first_path.rpartition(b"/")
+        if (
+            (head, slash) == (first_head, first_slash)
+            and ((slash and not head) or dirfd == first_dirfd or head.startswith(b"/"))
+            and name not in _DOTS
+            and first_name not in _DOTS
+            and name not in self.mounts.names
+        ):
+            place = first.sibling(name)
+            if place is not None:
+                return place
+        return self.parent(caller, dirfd, path)
 
     def open(self, caller: Caller, dirfd: int, path: bytes, flags: int, mode: int = 0, *, resolve: int = 0) -> OpenFile:
         """open(2) without a descriptor. mode: with O_CREAT or O_TMPFILE, umask not yet applied."""

@@ -52,6 +52,10 @@ class Place:
         """Guest path from the box's root, without links as far as known."""
         return b"/"
 
+    def sibling(self, name: bytes) -> Place | None:
+        """The file of that name in the same directory; None: to be walked to."""
+        return None
+
     def open(self, caller: Caller, flags: int, mode: int) -> OpenFile:
         """With O_NOFOLLOW a symbolic link at the end is ELOOP (with O_PATH: the link itself)."""
         raise LinuxError(EACCES)
