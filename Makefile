@@ -36,9 +36,9 @@ test-stress: $(READY)  ## stress-ng's stressors as guests, compared with their n
 	@tools/setup.sh need stress-ng
 	@$(PYTEST) -q -m stress
 
-test-servers: $(READY) build-tools  ## servers under load, compared with their native runs (10 minutes)
+test-servers: $(READY) build-tools  ## servers under load, compared with their native runs (15 minutes)
 	@tools/setup.sh need mmdebstrap
-	@$(PYTEST) -q -m slow --timeout 900 tests/servers
+	@$(PYTEST) -q -m slow --timeout 900 -o faulthandler_timeout=800 tests/servers
 
 fuzz: $(READY) build-tools  ## random system calls
 	@$(PYTEST) -q -m fuzz --timeout 7200 -o faulthandler_timeout=7000

@@ -137,8 +137,8 @@ class Server:
         self.send(number)
         return self.wait()
 
-    def wait(self) -> int:
-        return self._process.wait(_END_SECONDS)
+    def wait(self, seconds: float = _END_SECONDS) -> int:
+        return self._process.wait(seconds)
 
     def kill_all(self) -> None:
         """SIGKILL for all of its host processes, as when the machine runs out of memory."""
@@ -163,8 +163,8 @@ class Server:
 
 
 @contextmanager
-def serving(target: Target, work: Path, argv: Sequence[str], port: int) -> Iterator[Server]:
-    """Starts a server and waits for its port. It must be gone at the end, with all that it made."""
+def serving(target: Target, work: Path, argv: Sequence[str], port: int | None) -> Iterator[Server]:
+    """Starts a server and waits for its port, if it has one. It must be gone at the end, with all that it made."""
     become_subreaper()
     before = set(descendants(os.getpid()))
     log = work / f"server-{time.monotonic_ns()}.log"
@@ -180,7 +180,8 @@ def serving(target: Target, work: Path, argv: Sequence[str], port: int) -> Itera
         )
     server = Server(process, log)
     try:
-        server.await_port(port)
+        if port is not None:
+            server.await_port(port)
         yield server
         assert process.poll() is not None, "the test has not ended the server"
     finally:
@@ -200,12 +201,24 @@ def shared_objects() -> set[str]:
     return found
 
 
+def _in_use(name: str) -> bool:
+    """Whether a living process has a file open or mapped."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [*(process / "fd").iterdir(), *(process / "map_files").iterdir()]
+            if any(os.readlink(link) == name for link in links):
+                return True
+        except OSError:
+            continue  # it has just ended
+    return False
+
+
 def nothing_is_left(before: set[str]) -> bool:
-    """Whether there are no more shared objects than before, once those of other programs that start have passed."""
+    """Whether there are no more shared objects than before, but for what other programs that run meanwhile use."""
     deadline = time.monotonic() + 5
-    while not shared_objects() <= before and time.monotonic() < deadline:
+    while (left := shared_objects() - before) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return shared_objects() <= before
+    return not any(name for name in left if not _in_use(name))
 
 
 def is_free(port: int) -> bool:

@@ -112,13 +112,27 @@ def nginx(work: Path, name: str, port: int) -> list[str]:
     return ["nginx", "-c", str(folder / "conf")]
 
 
+def haproxy(work: Path, port: int, one: int, two: int) -> list[str]:
+    (work / "haproxy.cfg").write_text(HAPROXY.format(work=work, port=port, one=one, two=two))
+    return ["haproxy", "-f", str(work / "haproxy.cfg")]
+
+
+def apache(work: Path, port: int) -> list[str]:
+    for name in ("files", "cgi"):
+        (work / name).mkdir()
+    (work / "files/index.html").write_text("hello\n")
+    (work / "cgi/turn").write_text(CGI)
+    (work / "cgi/turn").chmod(0o755)
+    (work / "apache.conf").write_text(APACHE.format(work=work, port=port))
+    return ["apache2", "-f", str(work / "apache.conf"), "-DFOREGROUND"]
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_haproxy(target: Target) -> None:
     need(target)
     port, one, two = free_port(), free_port(), free_port()
     with everyone_s_directory() as work:
-        (work / "haproxy.cfg").write_text(HAPROXY.format(work=work, port=port, one=one, two=two))
-        proxy = ["haproxy", "-f", str(work / "haproxy.cfg")]
+        proxy = haproxy(work, port, one, two)
         with (
             serving(NATIVE, work, nginx(work, "one", one), one) as behind,
             serving(target, work, nginx(work, "two", two), two) as other,
@@ -145,25 +159,18 @@ def test_apache() -> None:
     found = []
     for target in (NATIVE, KVM):
         port = free_port()
-        with everyone_s_directory() as work:
-            for name in ("files", "cgi"):
-                (work / name).mkdir()
-            (work / "files/index.html").write_text("hello\n")
-            (work / "cgi/turn").write_text(CGI)
-            (work / "cgi/turn").chmod(0o755)
-            (work / "apache.conf").write_text(APACHE.format(work=work, port=port))
-            with serving(target, work, ["apache2", "-f", str(work / "apache.conf"), "-DFOREGROUND"], port) as server:
-                assert load(NATIVE, work, port) > 30
-                memory = server.memory()
-                assert load(NATIVE, work, port) > 30
-                assert load(target, work, port) > 30
-                assert server.memory() < memory + (64 << 20)
-                found.append([get(port, f"/cgi/turn?abc{number}") for number in range(3)])
-                many(port)
-                server.send(signal.SIGUSR1)  # new children, once the old ones are idle
-                assert get(port) == b"hello\n"
-                found[-1].append(b"%d" % server.stop())
-                assert is_free(port)
+        with everyone_s_directory() as work, serving(target, work, apache(work, port), port) as server:
+            assert load(NATIVE, work, port) > 30
+            memory = server.memory()
+            assert load(NATIVE, work, port) > 30
+            assert load(target, work, port) > 30
+            assert server.memory() < memory + (64 << 20)
+            found.append([get(port, f"/cgi/turn?abc{number}") for number in range(3)])
+            many(port)
+            server.send(signal.SIGUSR1)  # new children, once the old ones are idle
+            assert get(port) == b"hello\n"
+            found[-1].append(b"%d" % server.stop())
+            assert is_free(port)
     assert found[0][:3] == [b"abc0 0cba\n", b"abc1 1cba\n", b"abc2 2cba\n"]
     assert found[1] == found[0]
     assert nothing_is_left(before)

@@ -64,25 +64,34 @@ class Memcached:
         return found
 
 
+def converse(memcached: Memcached, number: int, turn: int, draw: random.Random) -> None:
+    """5 requests, each of whose replies is known; one of them counts."""
+    key, value = b"key-%d-%d" % (number, turn), draw.randbytes(draw.choice((0, 1, 1000, 50_000, 900_000)))
+    assert memcached.set(key, value) == b"STORED"
+    assert memcached.get(key) == value
+    assert memcached.call(b"incr count 1").isdigit()
+    assert memcached.call(b"delete " + key) == b"DELETED"
+    assert memcached.get(key) is None
+
+
 def load(port: int) -> None:
     def work(number: int) -> None:
         draw = random.Random(number)
         with Memcached(port) as memcached:
             for turn in range(ROUNDS):
-                key, value = b"key-%d-%d" % (number, turn), draw.randbytes(draw.choice((0, 1, 1000, 50_000, 900_000)))
-                assert memcached.set(key, value) == b"STORED"
-                assert memcached.get(key) == value
-                assert memcached.call(b"incr count 1").isdigit()
-                assert memcached.call(b"delete " + key) == b"DELETED"
-                assert memcached.get(key) is None
+                converse(memcached, number, turn, draw)
 
     in_parallel(CLIENTS, work)
 
 
+def memcached(port: int) -> list[str]:
+    return ["memcached", "-u", "nobody", "-l", LOCAL, "-p", str(port), "-t", "4", "-m", "256", "-U", str(port)]
+
+
 def scenario(target: Target) -> list[bytes]:
     port = free_port()
-    argv = ["memcached", "-u", "nobody", "-l", LOCAL, "-p", str(port), "-t", "4", "-m", "256", "-U", str(port)]
-    with everyone_s_directory() as work, serving(target, work, argv, port) as server, Memcached(port) as control:
+    command = memcached(port)
+    with everyone_s_directory() as work, serving(target, work, command, port) as server, Memcached(port) as control:
         assert control.set(b"count", b"0") == b"STORED"
         load(port)
         memory = server.memory()

@@ -62,8 +62,9 @@ class Cluster:
         data, sockets = str(self.work / "data"), f"unix_socket_directories={self.work}"
         return self.argv("postgres", "-D", data, "-p", str(self.port), "-c", sockets)
 
-    def program(self, target: Target, name: str, *argv: str) -> str:
-        return client(target, self.work, *self.argv(name, "-h", "127.0.0.1", "-p", str(self.port), *argv))
+    def program(self, target: Target, name: str, *argv: str, timeout: float = 240) -> str:
+        command = self.argv(name, "-h", "127.0.0.1", "-p", str(self.port), *argv)
+        return client(target, self.work, *command, timeout=timeout)
 
     def query(self, target: Target, sql: str) -> str:
         return self.program(target, "psql", "-X", "-q", "-At", "-d", "postgres", "-c", sql)

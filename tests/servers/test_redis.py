@@ -81,6 +81,20 @@ def benchmark(target: Target, work: Path, port: int, *options: str) -> list[str]
     return [row[0] for row in rows[1:]]
 
 
+def converse(redis: Redis, number: int, turn: int, draw: random.Random) -> None:
+    """34 requests, each of whose replies is known; 16 of them count."""
+    key = b"key-%d-%d" % (number, turn % 7)
+    value = draw.randbytes(draw.choice((1, 100, 5000, 70000)))
+    assert redis.call(b"SET", key, value) == b"OK"
+    assert redis.call(b"GET", key) == value
+    for step in range(16):
+        redis.send(b"ECHO", b"%d" % step)
+        redis.send(b"INCR", b"count")
+    for step in range(16):
+        assert redis.reply() == b"%d" % step
+        assert isinstance(redis.reply(), int)
+
+
 def check_replies(port: int, clients: int, rounds: int) -> None:
     """Many clients at once, each of whose replies is known."""
 
@@ -88,16 +102,7 @@ def check_replies(port: int, clients: int, rounds: int) -> None:
         draw = random.Random(number)
         with Redis(port) as redis:
             for turn in range(rounds):
-                key = b"key-%d-%d" % (number, turn % 7)
-                value = draw.randbytes(draw.choice((1, 100, 5000, 70000)))
-                assert redis.call(b"SET", key, value) == b"OK"
-                assert redis.call(b"GET", key) == value
-                for step in range(16):
-                    redis.send(b"ECHO", b"%d" % step)
-                    redis.send(b"INCR", b"count")
-                for step in range(16):
-                    assert redis.reply() == b"%d" % step
-                    assert isinstance(redis.reply(), int)
+                converse(redis, number, turn, draw)
 
     with Redis(port) as control:
         control.call(b"DEL", b"count")

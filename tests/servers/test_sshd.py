@@ -68,11 +68,15 @@ class Ssh:
         return client(target, self.work, "ssh", *self.options, f"{user}@127.0.0.1", *argv, stdin=stdin)
 
 
+def sshd(work: Path, port: int, sftp: str, pam: str) -> list[str]:
+    (work / "sshd_config").write_text(CONFIGURATION.format(work=work, port=port, sftp=sftp, pam=pam))
+    return ["sh", "-ec", START]
+
+
 def scenario(target: Target, work: Path, sftp: str, pam: str) -> list[str]:
     port = free_port()
-    (work / "sshd_config").write_text(CONFIGURATION.format(work=work, port=port, sftp=sftp, pam=pam))
     (work / "big").write_bytes(bytes(range(256)) * 80_000)
-    with serving(target, work, ["sh", "-ec", START], port) as server:
+    with serving(target, work, sshd(work, port, sftp, pam), port) as server:
         ssh = Ssh(work, port)
         found = [
             ssh.ssh(NATIVE, "id -un; pwd; echo $SSH_CONNECTION | cut -d' ' -f1; exit 0"),
