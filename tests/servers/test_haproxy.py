@@ -80,7 +80,12 @@ printf 'Content-Type: text/plain\\n\\n%s %s\\n' "$QUERY_STRING" "$(echo $QUERY_S
 
 
 def load(target: Target, work: Path, port: int) -> int:
-    """Requests that wrk made; none may have failed."""
+    """Requests that wrk made; none may have failed.
+
+    It waits two seconds for a reply. A port that takes connections is not yet answered: apache2 listens first, and
+    makes its processes and their threads then.
+    """
+    get(port)
     text = client(target, work, "wrk", "-t", "1", "-c", "30", "-d", "3s", f"http://{LOCAL}:{port}/")
     assert "Socket errors" not in text, text
     assert "Non-2xx" not in text, text
