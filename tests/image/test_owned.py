@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import timeit
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,38 @@ def test_table_keeps_and_forgets(tmp_path: Path) -> None:
     assert (table.get(7), table.get(7 + (1 << 20))) == (None, two)
     table.set(7, two)
     assert sorted(inode for inode, _ in again.all()) == [7, (1 << 20) - 1, 7 + (1 << 20), (2 << 20) - 1]
+
+
+def test_forgotten_slots_are_used_again(tmp_path: Path) -> None:
+    table = Ownership(make_host(), bytes(tmp_path / "owners"))
+    one, two = Override(1, 1, 0o100600), Override(2, 2, 0o100600)
+    row = range(100, 200)
+    for inode in row:
+        table.set(inode, one)
+    for inode in row:
+        table.forget(inode)
+    assert not list(table.all())
+    assert not any(table.get(inode) for inode in row)
+    table.set(150, two)
+    same_place = 160 + (1 << 20)  # of which there is one in the table for each million inode numbers
+    table.set(same_place, two)
+    assert table.get(150) == table.get(same_place) == two
+    assert table.get(160) is None
+    table.set(160, one)
+    assert (table.get(160), table.get(same_place)) == (one, two)
+    assert sorted(table.all()) == [(150, two), (160, one), (same_place, two)]
+
+
+def test_who_looks_for_a_forgotten_inode_does_not_pass_its_neighbours(tmp_path: Path) -> None:
+    table = Ownership(make_host(), bytes(tmp_path / "owners"))
+    for inode in range(100, 20_100):
+        table.set(inode, Override(1, 1, 0o100600))
+
+    def least(inode: int) -> float:
+        return min(timeit.repeat(lambda: table.get(inode), number=1, repeat=50))
+
+    table.forget(100)
+    assert least(100) < 100 * least(101)  # it was 10,000 times
 
 
 def test_table_of_another_kind(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 something up costs no host call.
 
     header   a magic number, the number of slots that were ever taken, a word that is the user's
-    slots    CAPACITY times 4 words of 8 bytes: inode number (0: free, all ones: no longer used), three words
+    slots    CAPACITY times 4 words of 8 bytes: inode number (0: free, all ones: no longer used), three words; the first
+             of these is all ones when the inode has been forgotten
 
 A word is written as one, so a reader, or whoever comes after a process that was killed, sees the old or the new one.
 New slots are taken under a lock; their first word is written last.
@@ -66,13 +67,14 @@ class InodeTable:
             if at == len(words):
                 at = _HEADER
             found = words[at]
-        return words[at + 1], words[at + 2], words[at + 3]
+        one = words[at + 1]
+        return (one, words[at + 2], words[at + 3]) if one != _GONE else None
 
     def put(self, inode: int, one: int, two: int = 0, three: int = 0) -> None:
         """Keep words for an inode number; the last is replaced first. ENOSPC when the table is full."""
         words = self._words
         at = self._index(inode)
-        if at:
+        if at and words[at + 1] != _GONE:
             words[at + 3] = three
             words[at + 2] = two
             words[at + 1] = one
@@ -87,10 +89,13 @@ class InodeTable:
                 self._take(*entry)
 
     def _take(self, inode: int, one: int, two: int, three: int) -> None:
-        at = self._room(inode)
+        words = self._words
+        at = self._index(inode) or self._room(inode)
+        if words[at] != _FREE and (words[at] != inode or words[at + 1] == _GONE):
+            words[at] = _GONE  # nobody may see it while its words change
         # By a call, which can say that the disk is full; memory could only answer with SIGBUS.
         self._files.pwrite(self._fd, _REST.pack(one, two, three), (at + 1) * 8)
-        self._words[at] = inode
+        words[at] = inode
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -117,7 +122,7 @@ class InodeTable:
         """A slot to take."""
         words = self._words
         at = _HEADER + (inode & _MASK) * _WORDS
-        while words[at] not in (_FREE, _GONE, inode):
+        while words[at] not in (_FREE, _GONE) and words[at + 1] != _GONE:
             at += _WORDS
             if at == len(words):
                 at = _HEADER
@@ -131,11 +136,12 @@ class InodeTable:
         """The file is as any other again, or is another one that has the number of one that was removed."""
         at = self._index(inode)
         if at:
-            self._words[at] = _GONE
+            # It keeps its slot: who looks for it again need not go on to the end of a long row of neighbours.
+            self._words[at + 1] = _GONE
 
     def items(self) -> Iterator[tuple[int, int, int, int]]:
         """Every inode number with its words."""
         words = self._words
         for at in range(_HEADER, len(words), _WORDS):
-            if words[at] not in (_FREE, _GONE):
+            if words[at] not in (_FREE, _GONE) and words[at + 1] != _GONE:
                 yield words[at], words[at + 1], words[at + 2], words[at + 3]
