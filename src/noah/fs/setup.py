@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from noah.abi.errno import EEXIST, ENOENT, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_PATH
@@ -15,7 +15,7 @@ from noah.fs.mqueuefs import MqueueTree
 from noah.fs.owned import are_owned
 from noah.fs.procfs import ProcTree
 from noah.fs.sysfs import SysTree
-from noah.fs.terminals import Terminals
+from noah.fs.terminals import TerminalFiles, Terminals
 from noah.fs.virtual import EmptyTree
 from noah.vfs.fdtable import FdTable
 from noah.vfs.handle import Handle
@@ -61,11 +61,15 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), view
         mounts.add(top, b"dev", HostTree(host, b"/dev"))
     else:
         terminals = Terminals(host)
-        nodes = HostTree(host, b"/dev")
+        at_dev = host
+        if are_owned(inside.files):
+            terminals.owned = TerminalFiles(host, terminals, cast(Any, inside.files))
+            at_dev = terminals.owned.host_with()
+        nodes = HostTree(at_dev, b"/dev")
         nodes.terminals = anonymous.terminals = terminals
         dev = mounts.add(top, b"dev", DevTree(host, nodes)).root
         try:
-            pts = HostTree(host, b"/dev/pts")
+            pts = HostTree(at_dev, b"/dev/pts")
             pts.terminals = terminals
             pts.type = pts.source = b"devpts"  # whatever the host calls it
             pts.options = b",nosuid,noexec"
