@@ -279,3 +279,37 @@ CASE(processes) {
         IN_CHILD("again") {}
     }
 }
+
+CASE_WITH_PROGRAMS(too_many_processes_to_execute) {
+    IN_CHILD("child") {
+        struct rlimit limit = {1, 3};
+        int ends[2];
+        char byte;
+        pid_t first[2];
+        int ready[2];
+        NEED(pipe(ends) | pipe(ready));
+        NEED(setrlimit(RLIMIT_NPROC, &limit));
+        for (int i = 0; i < 2; i++) {
+            START_CHILD(first[i]) {
+                close(ends[1]);
+                NEED(setresuid(12346, 12346, 12346));
+                NEED(write(ready[1], "x", 1));
+                NEED(read(ends[0], &byte, 1));
+                execl("/bin/true", "true", NULL);
+            }
+            NEED(read(ready[0], &byte, 1));
+        }
+        IN_CHILD("second") {
+            close(ends[0]);
+            for (int i = 0; i < 2; i++) {
+                NEED(setresuid(12346, 0, 0));
+                CHECK("exec with too many", execl("/bin/true", "true", NULL));
+                limit.rlim_cur = 3;
+                NEED(setrlimit(RLIMIT_NPROC, &limit));
+            }
+        }
+        close(ends[0]);
+        NEED(write(ends[1], "xx", 2));
+        for (int i = 0; i < 2; i++) reap("first", first[i]);
+    }
+}

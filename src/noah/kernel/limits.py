@@ -92,15 +92,34 @@ def serve(process: Process, request: bytes) -> bytes:
     return _ANSWER.pack(*change(process, resource, (soft, hard) if sets else None, privileged=privileged))
 
 
-def check_processes(task: Task) -> None:
-    """EAGAIN if the user has as many processes and threads in the box as RLIMIT_NPROC allows (copy_process())."""
-    creds, process = task.creds, task.process
-    if not creds.uid or creds.capable(CAP_SYS_RESOURCE) or creds.capable(CAP_SYS_ADMIN):
-        return
-    most, box = process.rlimits[RLIMIT_NPROC][0], process.box
+def _has_more_than(process: Process, most: int) -> bool:
+    """Whether the user has more processes and threads than that in the box."""
+    box, uid = process.box, process.creds.uid
     count = 0
     for pid in box.members():
-        if box.users(pid)[0] == creds.uid:
+        if box.users(pid)[0] == uid:
             count += box.cards.threads(pid)
-            if count >= most:
-                raise LinuxError(EAGAIN)
+            if count > most:
+                return True
+    return False
+
+
+def check_processes(task: Task) -> None:
+    """Before one more: EAGAIN if the user has as many in the box as RLIMIT_NPROC allows (copy_process())."""
+    creds, process = task.creds, task.process
+    exempt = not creds.uid or creds.capable(CAP_SYS_RESOURCE) or creds.capable(CAP_SYS_ADMIN)
+    if not exempt and _has_more_than(process, process.rlimits[RLIMIT_NPROC][0] - 1):
+        raise LinuxError(EAGAIN)
+    process.too_many = False
+
+
+def note_user(process: Process) -> None:
+    """The process has become another user's: with too many others, execve(2) will fail (flag_nproc_exceeded())."""
+    process.too_many = process.creds.uid != 0 and _has_more_than(process, process.rlimits[RLIMIT_NPROC][0] + 1)
+
+
+def check_exec(process: Process) -> None:
+    """EAGAIN: do_execveat_common()"""
+    if process.too_many and _has_more_than(process, process.rlimits[RLIMIT_NPROC][0]):
+        raise LinuxError(EAGAIN)
+    process.too_many = False

@@ -129,6 +129,7 @@ class Process:
         "threads",
         "timer_slack",
         "timers",
+        "too_many",
         "vdso",
         "vfork_done",
     )
@@ -177,6 +178,7 @@ class Process:
         """In the child of a vfork: what lets the parent go on; called once, by execve or exit."""
         self.borrowing = Borrowing({}, {})
         self.vdso: Vdso | None = None
+        self.too_many = False  # see noah.kernel.limits.note_user()
         self.host_faults = 0  # in a row: see kernel.run
         self.before_fork: Callable[[], None] = _nothing
         self.at_exit: Callable[[ProcessExit], None] | None = None  # a front end's last words (trace files)

@@ -21,6 +21,7 @@ from noah.abi.signal import SIGSEGV
 from noah.abi.stat import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, S_IXOTH, S_IXUSR
 from noah.host.values import Stat
 from noah.kernel.control import ProcessExit
+from noah.kernel.limits import check_exec
 from noah.kernel.task import Task
 from noah.loader import filecaps
 from noah.loader.elf import Elf, read_at
@@ -160,6 +161,7 @@ def find_program(
     task: Task, dirfd: int, path: bytes, argv: list[bytes], environ: list[bytes], flags: int = 0
 ) -> Program:
     """All of execve(2) that can fail with an error for the caller."""
+    check_exec(task.process)
     stack_limit = task.process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
     check_size(argv, environ, stack_limit)
     name = path

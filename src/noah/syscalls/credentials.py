@@ -18,6 +18,7 @@ from noah.abi.errno import EINVAL, EPERM, ESRCH, LinuxError
 from noah.abi.kinds import Addr, CapDataOutPtr, CapDataPtr, CapHeaderPtr, Gid, Int, Pid, Uid, UidListPtr
 from noah.abi.limits import NGROUPS_MAX
 from noah.kernel.box import INIT
+from noah.kernel.limits import note_user
 from noah.kernel.task import Task
 from noah.syscalls.registry import syscall
 from noah.vfs.credentials import Credentials
@@ -72,8 +73,11 @@ def getresgid(task: Task, rgid: Addr, egid: Addr, sgid: Addr) -> int:
 def _set_users(task: Task, real: int, effective: int, saved: int) -> None:
     creds = task.creds
     before = creds.euid, creds.fsuid
+    user = creds.uid
     creds.set_users(real, effective, saved)
     task.process.box.note_users(task.pid, creds)
+    if creds.uid != user:
+        note_user(task.process)
     task.process.show()
     task.apply_identity()  # each thread of the host has its own, though the credentials are the process'
     if (creds.euid, creds.fsuid) != before:
