@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.running import descendants, environment, kill_new, noah_command
 GUEST: Final = Path(__file__).resolve().parent / "guests/ends.c"
 HOSTS: Final = ("linux", pytest.param("posix", marks=pytest.mark.posix))
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+LOCAL: Final = "127.0.0.1"
 SOON: Final = 3.0  # seconds, on a busy machine
 
 
@@ -33,10 +35,13 @@ def ends(scratch: Path, engine: str, host: str, state: str, number: signal.Signa
         assert noah.stdout is not None
         assert noah.stderr is not None
         try:
-            assert noah.stdout.readline() == b"ready\n"
+            ready, *ports = noah.stdout.readline().split()
+            assert ready == b"ready"
+            for port in map(int, ports):
+                socket.create_connection((LOCAL, port), 5).close()
             if number is not None:
                 time.sleep(0.05)
-                (os.kill if state != "ipc" else os.killpg)(noah.pid, number)
+                (os.kill if state not in ("ipc", "listen") else os.killpg)(noah.pid, number)
             start = time.monotonic()
             status = noah.wait(30)
             assert time.monotonic() - start < SOON
@@ -44,6 +49,9 @@ def ends(scratch: Path, engine: str, host: str, state: str, number: signal.Signa
         finally:
             noah.kill()
     assert kill_new(processes) == 0
+    for port in map(int, ports):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((LOCAL, port), 5)
     assert list(scratch.iterdir()) == []
     return status
 
@@ -62,3 +70,14 @@ def test_crash_ends_threads(tmp_path: Path, engine: str, host: str) -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_killed_box_leaves_no_ipc_object(tmp_path: Path, engine: str, host: str) -> None:
     assert ends(tmp_path, engine, host, "ipc", signal.SIGKILL) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_listening_sockets_end_with_their_processes(tmp_path: Path, engine: str, host: str) -> None:
+    assert ends(tmp_path, engine, host, "listen", signal.SIGKILL) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_stopped_orphan_ends(tmp_path: Path, engine: str, host: str) -> None:
+    """Its group has lost its last parent: SIGHUP and SIGCONT come from the host, whatever has ended that one."""
+    assert ends(tmp_path, engine, host, "stopped", signal.SIGKILL) == -signal.SIGKILL

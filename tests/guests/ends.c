@@ -2,15 +2,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER, two = PTHREAD_MUTEX_INITIALIZER;
@@ -29,6 +34,19 @@ static void *lock_crosswise(void *unused) {
 
 static void *spin(void *unused) {
     for (volatile long count = 0;; count++) {}
+    return unused;
+}
+
+static int listening, events;
+
+static void *accept_one(void *unused) {
+    accept(listening, NULL, NULL);
+    return unused;
+}
+
+static void *await_event(void *unused) {
+    struct epoll_event event;
+    epoll_wait(events, &event, 1, -1);
     return unused;
 }
 
@@ -67,6 +85,31 @@ int main(int argc, char **argv) {
             struct sembuf down = {0, -1, SEM_UNDO};
             semop(set, &down, 1);
         }
+        ready();
+        pause();
+    } else if (!strcmp(state, "listen")) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct epoll_event event = {.events = EPOLLPRI};
+        socklen_t size = sizeof address;
+        listening = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(listening, (struct sockaddr *)&address, size) || listen(listening, 5)) return errno;
+        if (getsockname(listening, (struct sockaddr *)&address, &size)) return errno;
+        events = epoll_create1(0);
+        if (events >= 0) epoll_ctl(events, EPOLL_CTL_ADD, listening, &event);
+        start(accept_one);
+        start(await_event);
+        if (fork() == 0) accept_one(NULL);  // a child has the socket, too
+        dprintf(STDOUT_FILENO, "ready %d\n", ntohs(address.sin_port));
+        pause();
+    } else if (!strcmp(state, "stopped")) {
+        // The group of the child is orphaned when its parent ends: SIGHUP and SIGCONT for it, setpgid(2).
+        pid_t child = fork();
+        if (child == 0) {
+            setpgid(0, 0);
+            raise(SIGSTOP);
+            pause();
+        }
+        if (waitpid(child, NULL, WUNTRACED) != child) return errno;
         ready();
         pause();
     }
