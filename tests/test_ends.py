@@ -81,3 +81,8 @@ def test_listening_sockets_end_with_their_processes(tmp_path: Path, engine: str,
 def test_stopped_orphan_ends(tmp_path: Path, engine: str, host: str) -> None:
     """Its group has lost its last parent: SIGHUP and SIGCONT come from the host, whatever has ended that one."""
     assert ends(tmp_path, engine, host, "stopped", signal.SIGKILL) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_a_killed_process_held_goes_to_others(tmp_path: Path, engine: str, host: str) -> None:
+    assert ends(tmp_path, engine, host, "inherit", None) == 0

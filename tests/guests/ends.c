@@ -10,11 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +58,51 @@ static void start(void *(*what)(void *)) {
     if (pthread_create(&thread, NULL, what, NULL)) abort();
 }
 
+/* What a killed process held goes to others: a semaphore with SEM_UNDO, locks, a port and a name. */
+
+static int listen_at(const struct sockaddr *address, socklen_t length) {
+    int fd = socket(address->sa_family, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, address, length) || listen(fd, 1)) return -1;
+    return fd;
+}
+
+static void hold(sem_t *held, int set, const char *path, const struct sockaddr_in *port, const struct sockaddr_un *name) {
+    struct sembuf down = {0, -1, SEM_UNDO};
+    int file = open(path, O_RDWR);
+    if (semop(set, &down, 1) || flock(file, LOCK_EX)) _exit(1);
+    if (lockf(file, F_LOCK, 10) || listen_at((const void *)port, sizeof(*port)) < 0) _exit(2);
+    if (listen_at((const void *)name, sizeof(*name)) < 0) _exit(3);
+    start(spin);
+    sem_post(held);
+    pause();
+}
+
+static int inherit(void) {
+    struct sockaddr_in port = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof(port);
+    struct sembuf up = {0, 1, 0}, down = {0, -1, 0};
+    sem_t *held = mmap(NULL, sizeof(*held), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int set = semget(IPC_PRIVATE, 1, 0600), status, fd = listen_at((void *)&port, sizeof(port));
+    sem_init(held, 1, 0);
+    if (getsockname(fd, (void *)&port, &length) || close(fd) || semop(set, &up, 1)) return 10;
+    snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "noah-ends-%d", getpid());
+    char path[] = "/tmp/noah-ends-XXXXXX";
+    int file = mkstemp(path);
+    pid_t child = fork();
+    if (child == 0) {
+        hold(held, set, path, &port, &name);
+    }
+    while (sem_wait(held)) {}
+    ready();
+    kill(child, SIGKILL);
+    if (semop(set, &down, 1)) return 12;
+    if (waitpid(child, &status, 0) != child || status != SIGKILL) return 13;
+    if (flock(file, LOCK_EX | LOCK_NB) || lockf(file, F_TLOCK, 10) || unlink(path)) return 14;
+    if (listen_at((void *)&port, sizeof(port)) < 0 || listen_at((void *)&name, sizeof(name)) < 0) return 15;
+    return semctl(set, 0, IPC_RMID);
+}
+
 int main(int argc, char **argv) {
     const char *state = argc > 1 ? argv[1] : "";
     if (!strcmp(state, "deadlock")) {
@@ -77,6 +125,8 @@ int main(int argc, char **argv) {
         sem_init(&semaphore, 1, 0);
         ready();
         sem_wait(&semaphore);
+    } else if (!strcmp(state, "inherit")) {
+        return inherit();
     } else if (!strcmp(state, "ipc")) {
         int segment = shmget(0x6e6f6168, 1 << 20, IPC_CREAT | 0600), set = semget(0x6e6f6168, 1, IPC_CREAT | 0600);
         memset(shmat(segment, NULL, 0), 'x', 1 << 20);
