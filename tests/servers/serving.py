@@ -115,14 +115,17 @@ class Server:
         return [self._process.pid, *descendants(self._process.pid)]
 
     def memory(self) -> int:
-        """Bytes of memory that its host processes take, what they share counted once."""
+        """Bytes of memory that its host processes take, what they share counted once.
+
+        Without pages of files that they have mapped: these are the host's cache.
+        """
         total = 0
         for pid in self.processes():
             try:
                 lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             except OSError:
                 continue  # it has just ended
-            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
         return total
 
     def send(self, number: int) -> None:
