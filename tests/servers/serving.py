@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -99,6 +99,12 @@ def client(target: Target, work: Path, *argv: str, timeout: float = 240, stdin: 
     return text
 
 
+def _signal_all(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 class Server:
     """A running server."""
 
@@ -144,12 +150,12 @@ class Server:
         return self._process.wait(seconds)
 
     def kill_all(self) -> None:
-        """SIGKILL for all of its host processes, as when the machine runs out of memory."""
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """SIGKILL for all host processes, as when the machine runs out of memory; first they stop making more."""
+        found: set[int] = set()
+        while new := set(self.processes()) - found:
+            found |= new
+            _signal_all(new, signal.SIGSTOP)
+        _signal_all(found, signal.SIGKILL)
         self._process.wait(_END_SECONDS)
 
     def await_port(self, port: int) -> None:
