@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NUMBER, WAKE, WAIT, WAIT_BITS, CHANGED = 202, 0x81, 0x80, 0x89, 11
 COPY, HOW, COUNT = 13, 8, 64
+PLAIN, SETTABLE = (0, 0x400_0000, 0, 0), (1 << 63) - 1 & ~(1 << 8)
 LAST: Final = 0x63_0000
 TIMES: Final = 5000
 IF: Final = 0x200
@@ -73,7 +74,7 @@ class Words(Guest):
 @pytest.fixture
 def guest() -> Iterator[Words]:
     guest = Words("kvm")
-    calls = WordCalls(NUMBER, WAKE, (WAIT,), (WAIT_BITS,), CHANGED), CopyCalls(COPY, HOW, COUNT, 32)
+    calls = WordCalls(NUMBER, WAKE, (WAIT,), (WAIT_BITS,), CHANGED), CopyCalls(COPY, HOW, COUNT, PLAIN, SETTABLE)
     inside = guest.machine.answer_inside(*calls)
     if inside is None:
         guest.close()
@@ -248,11 +249,57 @@ def test_copy_over_the_end_of_a_page_leaves_the_guest(filled: Words) -> None:
 
 
 def test_other_copies_leave_the_guest(filled: Words) -> None:
-    assert not filled.copy(3, second=DATA)
+    assert not filled.copy(3, DATA, second=DATA)
     assert not filled.copy(3, how=4)
     assert not filled.copy(3, flags=0x400)
     filled.entries[0] = 0
     assert not filled.copy(3)
+
+
+def offer(guest: Words, *words: int) -> None:
+    struct.pack_into("<4Q", guest.machine.arena.view, guest.data, *words)
+
+
+@pytest.mark.parametrize("index", [1, 63, 1 << 32 | 3])
+def test_entry_becomes_plain_inside(guest: Words, index: int) -> None:
+    at = 8 + ((index & 0xFFFF_FFFF) - 1) * 32
+    guest.entries[0] = 1
+    struct.pack_into("<4Q", guest.entries, at, 0, 5, 6, 7)
+    before = bytes(guest.entries)
+    offer(guest, 0, 0x400_0000, 1 << 63 | 9, 0)
+    assert guest.copy(index, 0, second=DATA)
+    expected = struct.pack("<4Q", 0, 0x400_0000, 1 << 63 | 9, 0)
+    assert bytes(guest.entries) == before[:at] + expected + before[at + 32 :]
+
+
+@pytest.mark.parametrize("index", [0, 9, 64, 65, 1 << 31])
+def test_entry_that_may_not_be_set_leaves_the_guest(guest: Words, index: int) -> None:
+    guest.entries[0] = 1
+    before = bytes(guest.entries)
+    offer(guest, *PLAIN)
+    assert not guest.copy(index, 0, second=DATA)
+    assert bytes(guest.entries) == before
+
+
+@pytest.mark.parametrize("second", [0x10, 0x60_0000, DATA + 0xFE8, 1 << 47, 0xFFFF_8000_0000_0000])
+def test_set_from_a_wrong_address_leaves_the_guest(guest: Words, second: int) -> None:
+    guest.entries[0] = 1
+    assert not guest.copy(3, 0, second=second)
+
+
+def test_other_sets_leave_the_guest(guest: Words) -> None:
+    for words in ((1, 0x400_0000, 0, 0), (0, 0, 0, 0), (0, 0x400_0001, 0, 0), (0, 0x400_0000, 0, 1)):
+        guest.entries[0] = 1
+        offer(guest, *words)
+        assert not guest.copy(3, 0, second=DATA)
+    offer(guest, *PLAIN)
+    assert not guest.copy(3, DATA, second=DATA)
+    assert not guest.copy(3, 0, second=DATA, how=4)
+    assert guest.copy(3, 0, second=DATA)
+    struct.pack_into("<Q", guest.entries, 8 + 2 * 32, 1)
+    assert not guest.copy(3, 0, second=DATA)
+    guest.entries[0] = 0
+    assert not guest.copy(4, 0, second=DATA)
 
 
 @pytest.mark.parametrize("flags", [0x8D5, 0x800, 0x0D5, 0x41])

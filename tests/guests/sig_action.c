@@ -115,6 +115,81 @@ CASE(look_at_one_after_the_other) {
     look_at_all("after the thread");
 }
 
+struct kernel_action {
+    unsigned long handler, flags, restorer, mask;
+};
+
+static void set_raw(const char *when, unsigned long handler, unsigned long flags, unsigned long restorer,
+                    unsigned long mask) {
+    int set = 0;
+    for (int number = 1; number <= 64; number++) {
+        struct kernel_action old, action = {handler, flags, restorer + number, mask};
+        syscall(SYS_rt_sigaction, number, NULL, &old, 8);
+        if (syscall(SYS_rt_sigaction, number, &action, NULL, 8) < 0)
+            say("%s: %d: errno %d", when, number, errno);
+        else
+            set++;
+    }
+    say("%s: %d set", when, set);
+}
+
+static void show_raw(const char *when) {
+    unsigned long handlers = 0, flags = 0, restorers = 0, masks = 0;
+    for (int number = 1; number <= 64; number++) {
+        struct kernel_action old = {1, 2, 3, 4};
+        syscall(SYS_rt_sigaction, number, NULL, &old, 8);
+        handlers += old.handler, flags += old.flags, masks += old.mask;
+        restorers = restorers * 31 + old.restorer;
+    }
+    say("%s: handlers %lu flags %#lx restorers %#lx masks %#lx", when, handlers, flags, restorers, masks);
+}
+
+CASE(back_to_the_default_one_after_the_other) {
+    enum { RESTORER = 0x04000000 };
+    struct kernel_action action = {0, RESTORER, 1, 0}, old;
+    set_raw("default", 0, RESTORER, 0x1000, 0);
+    show_raw("default");
+    action.restorer = 77;
+    CHECK("set and get", syscall(SYS_rt_sigaction, SIGHUP, &action, &old, 8));
+    say("was %lu %#lx %#lx %#lx", old.handler, old.flags, old.restorer, old.mask);
+    set_raw("mask", 0, RESTORER, 0x2000, 1UL << 8 | 1UL << 11);
+    show_raw("mask");
+    set_raw("default again", 0, RESTORER, 0x3000, 0);
+    set_raw("ignored", 1, RESTORER, 0x4000, 0);
+    show_raw("ignored");
+    set_raw("no restorer", 0, 0, 0, 0);
+    show_raw("no restorer");
+    set_raw("default", 0, RESTORER, 0x5000, 0);
+    pid_t child = fork();
+    if (!child) {
+        show_raw("child");
+        set_raw("child", 0, RESTORER, 0x6000, 0);
+        show_raw("child");
+        fflush(NULL);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    child = vfork();
+    if (!child) {
+        set_raw("vfork", 0, RESTORER, 0x7000, 0);
+        show_raw("vfork");
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    show_raw("parent");
+    CHECK("nowhere", syscall(SYS_rt_sigaction, SIGHUP, BAD_POINTER, NULL, 8));
+    CHECK("bad size", syscall(SYS_rt_sigaction, SIGHUP, &action, NULL, 16));
+    block(SIG_BLOCK, SIGURG);
+    block(SIG_BLOCK, SIGUSR1);
+    raise(SIGURG);
+    raise(SIGUSR1);
+    set_raw("pending", 0, RESTORER, 0x8000, 0);
+    sigset_t pending;
+    sigpending(&pending);
+    say("URG %d USR1 %d", sigismember(&pending, SIGURG), sigismember(&pending, SIGUSR1));
+    signal(SIGUSR1, SIG_IGN);
+}
+
 CASE(unknown_flags) {
     struct { void (*handler)(int); unsigned long flags; void *restorer; unsigned long mask; } action = {SIG_IGN, 0, NULL, 0}, old;
     action.flags = 0x400 | 0x800 | 0x2000;

@@ -58,6 +58,7 @@ from noah.abi.structs import SigactionKernel, StackT, Timespec
 from noah.abi.time import CLOCK_MONOTONIC, NSEC_PER_SEC
 from noah.host.values import Siginfo
 from noah.kernel import altstack, sender
+from noah.kernel.actions import NEVER_IGNORED, PLAIN
 from noah.kernel.box import INIT
 from noah.kernel.control import NoReturn
 from noah.kernel.siginfo import pack, unpack
@@ -224,7 +225,7 @@ def _check_size(size: int) -> None:
 
 def copy_calls(arch: str) -> CopyCalls:
     """Which calls of rt_sigaction(2) an engine may answer itself (Machine.answer_inside)."""
-    return CopyCalls(NUMBERS[arch]["rt_sigaction"], SIGSET_SIZE, NSIG, SigactionKernel.struct.size)
+    return CopyCalls(NUMBERS[arch]["rt_sigaction"], SIGSET_SIZE, NSIG, PLAIN, NEVER_IGNORED)
 
 
 @syscall
@@ -235,7 +236,7 @@ def rt_sigaction(task: Task, sig: SigNum, act: SigactionPtr, oact: SigactionOutP
     if not 1 <= sig <= NSIG or (new is not None and bit(sig) & UNBLOCKABLE):
         raise LinuxError(EINVAL)
     signals = task.process.signals
-    old = signals.actions[sig]
+    old = signals.actions.get(sig)
     if new is not None:
         handler, flags, restorer, mask = new
         if handler != old[0] or sig == SIGCHLD:

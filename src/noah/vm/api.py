@@ -122,13 +122,16 @@ class WordCalls(NamedTuple):
 class CopyCalls(NamedTuple):
     """System calls that copy an entry of a table: `number(index, 0, address, how)` gives 0. The first index is 1.
 
-    For no address, for another one than 0 as the second argument, or in another way, they are for the kernel.
+    For no address, or in another way, they are for the kernel. So are those that set an entry by `number(index, address
+    of the new one, 0, how)`, but for what is next to nothing: the entry begins with a word of 0 and shall be `plain`,
+    of which the third word may be anything, and the index is in a mask. The entry is changed then.
     """
 
     number: int
     how: int
     last: int  # index
-    size: int  # 32
+    plain: tuple[int, int, int, int]
+    settable: int  # bit index-1
 
 
 class Inside(NamedTuple):
@@ -139,8 +142,8 @@ class Inside(NamedTuple):
     it, and lets that be seen by all, before the look at the word."""
 
     entries: memoryview
-    """Of CopyCalls: 8 bytes that are 0 while the table is not to be used, then the entries. It is not to be changed
-    while several vCPUs run. The guest may write there, and Machine.reset() fills it with 0."""
+    """Of CopyCalls: 8 bytes that are 0 while the table is not to be used, then the entries, of four words each. It is
+    not to be used while several vCPUs run. The guest may write there, and Machine.reset() fills it with 0."""
 
 
 class Machine(Protocol):

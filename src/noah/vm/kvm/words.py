@@ -5,12 +5,14 @@ has another value already. Code in the trap page answers both in user mode. It l
 which the kernel keeps a byte for each address modulo 256: whether somebody may wait there. And where several vCPUs run
 it watches the word of a wait for some microseconds, less than an exit costs: often it changes.
 
-A third kind is to copy an entry of a table (rt_sigaction(2) of no new action, of which posix_spawn(3) makes 64 in a
-row). The table is in the mail page as well, and is used while the kernel says so.
+A third kind is to copy an entry of a table, or to set one to what it is already but for a word that means nothing
+(rt_sigaction(2), which posix_spawn(3) calls for all signals in a row: what do they do, and back to the default). The
+table is in the mail page as well, and is used while the kernel says so.
 
 What it is not sure of leaves the guest as any other call. So does a call that is interrupted, or whose word cannot be
 read: it is as if it had just been made. So the code must not change anything before it knows its answer, and has only
-rax to work with, whose value at the call it knows, and for copies rsi, which was 0. Flags it restores from r11.
+rax to work with, whose value at the call it knows, and in the third kind rsi or rdx, which was 0. Flags it restores
+from r11.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import struct
 from typing import Final
 
 from noah.vm.api import CopyCalls, Inside, Registers, WordCalls
-from noah.vm.arch.x86_64 import RAX, RIP, RSI
+from noah.vm.arch.x86_64 import RAX, RDX, RIP, RSI
 from noah.vm.arch.x86_code import JAE, JE, JNE, Code
 from noah.vm.arch.x86_system import FMASK, MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
 from noah.vm.arena import Arena
@@ -29,7 +31,8 @@ ADDRESS: Final = TRAP_ADDRESS + _AT
 _TABLE: Final = 0x400  # in the mail page
 _TABLE_SIZE: Final = 256
 _ENTRIES: Final = 0x500
-_ENTRIES_SIZE: Final = 8 + 64 * 32
+_ENTRY_SIZE: Final = 32
+_ENTRIES_SIZE: Final = 8 + 64 * _ENTRY_SIZE
 _TURNS: Final = 0x3F8
 _WATCH_TURNS: Final = 400  # some 20 us
 _USER_BITS: Final = 47
@@ -38,11 +41,10 @@ _USER_BITS: Final = 47
 class Words:
     """The code for some calls."""
 
-    __slots__ = ("_body", "_code", "_copies", "_copying", "_out", "_second", "done", "number")
+    __slots__ = ("_body", "_code", "_copies", "_copying", "_out", "_second", "_set", "_setting", "done", "number")
 
     def __init__(self, calls: WordCalls, copies: CopyCalls) -> None:
-        assert copies.size == 32
-        assert 8 + copies.last * copies.size <= _ENTRIES_SIZE
+        assert 8 + copies.last * _ENTRY_SIZE <= _ENTRIES_SIZE
         code = Code(ADDRESS)
         code.put("3d", calls.number)  # cmp $number,%eax
         code.jump(JNE, "second")
@@ -92,11 +94,13 @@ class Words:
         _answer(code, -calls.changed)
         code.mark("second")
         _copy(code, copies)
+        _set(code, copies)
         self._code = code.finish()
         self.number = calls.number
         self._copies = copies.number
         self._body, self._out = code.at("body"), code.at("out")
         self._second, self._copying = code.at("second"), code.at("copying")
+        self._set, self._setting = code.at("set"), code.at("setting")
         self.done = ADDRESS + code.at("done")
         """Where a vCPU stands after a call that left the guest."""
 
@@ -114,7 +118,9 @@ class Words:
         """The code has ended or was interrupted: put back what rax was at the call."""
         at = regs[RIP] - ADDRESS
         if at >= self._second:
-            if at >= self._copying:
+            if at >= self._setting:
+                regs[RAX], regs[RDX] = self._copies, 0
+            elif self._copying <= at < self._set:
                 regs[RAX], regs[RSI] = self._copies, 0
         elif self._body <= at < self._out or at > self.done - ADDRESS:
             regs[RAX] = self.number
@@ -126,13 +132,13 @@ def _copy(code: Code, calls: CopyCalls) -> None:
     code.jump(JNE, "out")
     code.put("41 f7 c3", FMASK)  # test $flags,%r11d
     code.jump(JNE, "out")
-    code.put("48 85 f6")  # test %rsi,%rsi
-    code.jump(JNE, "out")
     code.put("49 81 fa", calls.how)  # cmp $how,%r10
     code.jump(JNE, "out")
-    code.put("48 85 d2")  # test %rdx,%rdx
-    code.jump(JE, "out")
     code.reach("81 3d", MAIL_ADDRESS + _ENTRIES, 0)  # cmpl $0,entries: whether they may be used
+    code.jump(JE, "out")
+    code.put("48 85 f6")  # test %rsi,%rsi
+    code.jump(JNE, "set")
+    code.put("48 85 d2")  # test %rdx,%rdx
     code.jump(JE, "out")
     code.mark("copying")
     code.put(f"48 89 d6 48 c1 ee {_USER_BITS:02x}")  # mov %rdx,%rsi; shr $47,%rsi
@@ -142,12 +148,44 @@ def _copy(code: Code, calls: CopyCalls) -> None:
     code.put("c1 e6 05")  # shl $5,%esi
     code.put("48 b8" + struct.pack("<Q", MAIL_ADDRESS + _ENTRIES + 8).hex())  # movabs $first,%rax
     code.put("48 01 c6")  # add %rax,%rsi
-    for at in range(0, calls.size, 8):
+    for at in range(0, _ENTRY_SIZE, 8):
         code.put(f"48 8b 46 {at:02x} 48 89 42 {at:02x}")  # mov at(%rsi),%rax; mov %rax,at(%rdx)
     code.put("31 f6")  # xor %esi,%esi
     _answer(code, 0)
     code.mark("back")
     code.put("31 f6")  # xor %esi,%esi
+    code.jump(JE, "out")
+
+
+def _set(code: Code, calls: CopyCalls) -> None:
+    """An entry that is next to plain becomes plain."""
+    first, second, _, fourth = calls.plain
+    code.mark("set")
+    code.put("48 85 d2")  # test %rdx,%rdx
+    code.jump(JNE, "out")
+    code.mark("setting")
+    code.put(f"48 89 f0 48 c1 e8 {_USER_BITS:02x}")  # mov %rsi,%rax; shr $47,%rax
+    code.jump(JNE, "stop")
+    code.put("8d 47 ff 3d", calls.last)  # lea -1(%rdi),%eax; cmp $last,%eax
+    code.jump(JAE, "stop")
+    code.put("48 ba" + struct.pack("<Q", calls.settable).hex())  # movabs $settable,%rdx
+    code.put("48 0f a3 c2")  # bt %rax,%rdx
+    code.jump(JAE, "stop")  # it is not set
+    code.put("c1 e0 05")  # shl $5,%eax
+    code.put("48 ba" + struct.pack("<Q", MAIL_ADDRESS + _ENTRIES + 8).hex())  # movabs $first,%rdx
+    code.put("48 01 c2")  # add %rax,%rdx
+    code.put("48 83 3a 00")  # cmpq $0,(%rdx)
+    code.jump(JNE, "stop")
+    for at, word in ((0, first), (8, second), (24, fourth)):
+        code.put(f"48 81 7e {at:02x}", word)  # cmpq $word,at(%rsi)
+        code.jump(JNE, "stop")
+    code.put("48 8b 46 10 48 89 42 10")  # mov 16(%rsi),%rax; mov %rax,16(%rdx)
+    for at, word in ((8, second), (24, fourth)):
+        code.put(f"48 c7 42 {at:02x}", word)  # movq $word,at(%rdx)
+    code.put("31 d2")  # xor %edx,%edx
+    _answer(code, 0)
+    code.mark("stop")
+    code.put("31 d2 b8", calls.number)  # xor %edx,%edx; mov $number,%eax
     code.jump(JE, "out")
 
 
