@@ -67,8 +67,9 @@ class InodeTable:
             if at == len(words):
                 at = _HEADER
             found = words[at]
-        one = words[at + 1]
-        return (one, words[at + 2], words[at + 3]) if one != _GONE else None
+        entry = words[at + 1], words[at + 2], words[at + 3]
+        # A slot that was forgotten may just have been given to another inode.
+        return entry if entry[0] != _GONE and words[at] == inode else None
 
     def put(self, inode: int, one: int, two: int = 0, three: int = 0) -> None:
         """Keep words for an inode number; the last is replaced first. ENOSPC when the table is full."""
