@@ -132,9 +132,8 @@ class Supervisor:
         try:
             self._containers.note(self._container, State("running", pid, 0, now()))
         except (LinuxError, OSError):  # the disk is full
-            kill_all(host, box)
             _kill(host, pid, SIGKILL)
-            host.procs.wait4(pid, 0)
+            kill_all(host, box)
             raise
         self._tell()
         self._wait(pid)
@@ -182,21 +181,28 @@ class Supervisor:
 
 
 def kill_all(host: Host, box: Box) -> None:
-    """End every process of a box, and reap those that are ours."""
+    """End every process of a box, and reap our children, which are no others.
+
+    Whoever has just been forked by a process that is killed comes to us before the box knows it.
+    """
     while True:
-        rest = [pid for pid in box.members() if not _reap(host, pid)]
+        is_parent = _reap(host)
+        rest = list(box.members())
         for pid in rest:
             _kill(host, pid, SIGKILL)
-        if not rest:
+        if not rest and not is_parent:
             return
         host.poller.poll([], _PAUSE_NS, signals=False)
 
 
-def _reap(host: Host, pid: int) -> bool:
+def _reap(host: Host) -> bool:
+    """Reap all children that have ended; whether there are others."""
     try:
-        return host.procs.wait4(pid, WNOHANG)[0] == pid
+        while host.procs.wait4(-1, WNOHANG)[0]:
+            pass
     except LinuxError:
         return False
+    return True
 
 
 def _kill(host: Host, pid: int, signo: int) -> None:
