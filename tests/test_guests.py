@@ -105,6 +105,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "thread_futex-restartable_sequences": _NO_RSEQ,
         **{f"thread_pi-{case}": _NO_PI for case in cases_of("thread_pi", "dynamic")},
         **{f"proc_sched-{case}": _NO_SCHEDULING for case in cases_of("proc_sched", "dynamic")[:-1]},
+        "thread_robust-held_by_a_second_thread": "no portable call tells whether a thread of another process lives",
         "thread_futex-barriers": "no portable call makes other threads pass a barrier: membarrier offers no command",
     },
     "emulator": {

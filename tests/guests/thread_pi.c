@@ -256,6 +256,24 @@ CASE(robust_mutex_of_a_process_that_is_killed) {
     reap("owner", child);
 }
 
+CASE(robust_mutex_of_a_process_that_was_killed) {
+    need_them();
+    pthread_mutex_t *mutex = robust_mutex();
+    int held[2];
+    char byte;
+    pid_t child;
+    NEED(pipe(held));
+    START_CHILD(child) {
+        pthread_mutex_lock(mutex);
+        NEED(write(held[1], "x", 1));
+        for (;;) pause();
+    }
+    NEED(read(held[0], &byte, 1));
+    kill(child, SIGKILL);
+    reap("owner", child);
+    use_after_death(mutex);
+}
+
 static void *hold(void *mutex) {
     pthread_mutex_lock(mutex);
     sleep_ms(60);

@@ -8,12 +8,15 @@ as nobody else shall join the box: then it is gone with the last process.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from noah.abi.capability import CAP_KILL
 from noah.abi.errno import ENOSPC, LinuxError
+from noah.abi.fcntl import F_SETLK, F_SETLKW, F_UNLCK, F_WRLCK
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.host.api import Host
+from noah.host.values import Flock
 from noah.kernel.asking import ASKING_SIZE, Asking
 from noah.kernel.card import CARDS_SIZE, Cards, Shown
 from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
@@ -31,6 +34,10 @@ _PATIENCE: Final = 200  # moments
 _NAME: Final = 8  # bytes
 _NOT_YET, _NO_FILE = -1, -2
 _IPC_BASE: Final = 1 << 32  # in the box's file, behind all else
+_MEMBER, _GONE = 1, 2
+LOCKS: Final = 1 << 61
+"""Offset of record locks in the box's file: 15 of the kinds of IPC objects, one for marking(), those of processes."""
+_MARKING: Final = LOCKS + 15
 
 
 class Box:
@@ -102,23 +109,37 @@ class Box:
             raise LinuxError(ENOSPC, "the host has no place for a temporary file")
         return self._ipc
 
+    @contextmanager
+    def marking(self) -> Iterator[None]:
+        """Let no other process in here meanwhile, for which the host unlocks what the dead had locked."""
+        lock, (fd, _) = self._host.files.fcntl_lock, self.ipc_file()
+        lock(fd, F_SETLKW, Flock(F_WRLCK, 0, _MARKING, 1))
+        try:
+            yield
+        finally:
+            lock(fd, F_SETLK, Flock(F_UNLCK, 0, _MARKING, 1))
+
     def add(self, pid: int, creds: Credentials, program: tuple[int, int]) -> None:
         """A process that has just been forked. program: device and inode."""
         self._note_program(pid, program)
         self._records[pid * _RECORD + _EXECUTED] = 0
         self.note_users(pid, creds)
-        self._members[pid] = self._blocks[pid // _BLOCK] = 1
+        self._members[pid] = self._blocks[pid // _BLOCK] = _MEMBER
 
     def remove(self, pid: int) -> None:
         """The process was reaped by its parent."""
-        self._members[pid] = 0
+        self._members[pid] = _GONE
 
     def contains(self, pid: int) -> bool:
+        return 0 < pid < PID_MAX_LIMIT and self._members[pid] == _MEMBER
+
+    def has_known(self, pid: int) -> bool:
+        """Whether it is a member, or was one."""
         return 0 < pid < PID_MAX_LIMIT and self._members[pid] != 0
 
     def is_noah(self, pid: int) -> bool:
         """Whether it is the box's process 1, which no process of the host is (docs/decisions/0012)."""
-        return pid == INIT and not self._members[INIT]
+        return pid == INIT and not self.contains(INIT)
 
     def parent(self, pid: int) -> int:
         """A parent on the host, as the box sees it: what is not of the box, Noah, is its process 1."""
@@ -130,15 +151,15 @@ class Box:
             if not self._blocks[start // _BLOCK]:
                 continue
             block = bytes(self._members[start : start + _BLOCK])
-            at = block.find(1)
+            at = block.find(_MEMBER)
             while at >= 0:
                 pid = start + at
                 try:
                     self._host.procs.kill(pid, 0)
                     yield pid
                 except LinuxError:
-                    self._members[pid] = 0
-                at = block.find(1, at + 1)
+                    self._members[pid] = _GONE
+                at = block.find(_MEMBER, at + 1)
 
     def group(self, pgid: int) -> list[int]:
         """The processes of the box in a process group: others may be in it as well, and are not the guest's."""

@@ -20,15 +20,15 @@ from noah.abi.futex import (
     FUTEX_BITSET_MATCH_ANY,
     FUTEX_CMP_REQUEUE,
     FUTEX_LOCK_PI,
-    FUTEX_OWNER_DIED,
     FUTEX_PRIVATE_FLAG,
+    FUTEX_TID_MASK,
     FUTEX_WAIT_BITSET,
-    FUTEX_WAITERS,
     FUTEX_WAITV_MAX,
     FUTEX_WAKE_BITSET,
 )
 from noah.abi.mman import MAP_PRIVATE, MAP_TYPE
 from noah.abi.time import CLOCK_MONOTONIC, CLOCK_REALTIME
+from noah.kernel.robust import abandoned, give_up, is_gone, is_wanted
 from noah.kernel.task import WAITING, Task
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ class Futexes:
                     continue
                 if any(task.mem.read_u32(address) != value for address, value in watched):
                     return
+                if any(abandoned(task, address, value) for address, value in watched):
+                    return
                 if deadline_ns is not None and clock(CLOCK_MONOTONIC) >= deadline_ns:
                     raise LinuxError(ETIMEDOUT)
         except LinuxError:
@@ -166,6 +168,8 @@ class Futexes:
         word = host_address(task, address, write=False)
         first = True
         for limit in slices(task, CLOCK_MONOTONIC, deadline_ns):
+            if not first and abandoned(task, address, value):
+                return
             try:
                 beside_others(task, word, FUTEX_WAIT_BITSET, value, limit, bitset)
                 return
@@ -274,19 +278,17 @@ def lock_pi(task: Task, address: int, clock: int, deadline_ns: int | None, priva
                 beside_others(task, word, FUTEX_LOCK_PI | private, 0, limit, 0)
                 return
             except LinuxError as error:
-                if error.errno == ESRCH and not first:
-                    _inherit(task, address)
-                    return
-                if error.errno not in (ETIMEDOUT, EINTR):
+                if error.errno == ESRCH and (not first or is_wanted(task, address)):
+                    # The owner has died between two slices of a wait, in which the host would have made the waiter the
+                    # owner; or before, and left no list for the host to walk. The host gives away what says so.
+                    owner = task.mem.read_u32(address) & FUTEX_TID_MASK
+                    if is_gone(task.process, owner):  # else somebody else was faster
+                        give_up(task, address, owner)
+                elif error.errno not in (ETIMEDOUT, EINTR):
                     raise
             first = False
     except LinuxError as error:
         raise LinuxError(ERESTARTNOINTR) if error.errno == ERESTARTSYS else error from None
-
-
-def _inherit(task: Task, address: int) -> None:
-    """The owner has died between two slices of a wait, in which the host would have made the waiter the owner."""
-    task.mem.write_u32(address, FUTEX_WAITERS | FUTEX_OWNER_DIED | task.tid)
 
 
 def slices(task: Task, clock: int, deadline_ns: int | None) -> Iterator[int]:

@@ -15,13 +15,11 @@ is there, each fork of the interpreter spends a sixth of a millisecond on it in 
 
 from __future__ import annotations
 
-import struct
 from _thread import allocate_lock, get_native_id, start_new_thread
-from typing import Final
 
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.abi.fcntl import O_NONBLOCK
-from noah.abi.futex import FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, ROBUST_LIST_LIMIT
+from noah.abi.futex import FUTEX_BITSET_MATCH_ANY
 from noah.abi.sched import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
@@ -31,6 +29,7 @@ from noah.abi.sched import (
     CLONE_SETTLS,
 )
 from noah.kernel.control import ThreadExit
+from noah.kernel.robust import release_robust
 from noah.kernel.task import GUEST, KERNEL, WAITING, Process, Task
 from noah.kernel.turns import Turns
 from noah.vm.api import EngineError
@@ -217,11 +216,7 @@ def let_go(task: Task) -> None:
 
     The word only if others use the same memory (mm_release()).
     """
-    if task.robust_list:
-        try:
-            _release_robust(task)
-        except LinuxError:
-            pass
+    release_robust(task)
     if task.clear_child_tid and len(task.process.tasks) > 1:
         address, task.clear_child_tid = task.clear_child_tid, 0
         try:
@@ -232,35 +227,6 @@ def let_go(task: Task) -> None:
             task.process.futexes.wake(task, address, 1, FUTEX_BITSET_MATCH_ANY, 0)
         except LinuxError:
             return
-
-
-_PI: Final = 1  # set in a list entry's address: a PI futex
-_ROBUST_LIST_HEAD: Final = struct.Struct("<3Q")  # first entry, offset of the word in an entry, the one in the works
-
-
-def _release_robust(task: Task) -> None:
-    """set_robust_list(2): mark the futexes that the thread holds as abandoned (exit_robust_list in kernel/futex)."""
-    mem, head = task.mem, task.robust_list
-    task.robust_list = 0
-    entry, offset, pending = mem.unpack(_ROBUST_LIST_HEAD, head)
-    entry, pending = entry & ~_PI, pending & ~_PI
-    for _ in range(ROBUST_LIST_LIMIT):
-        if entry == head:
-            break
-        following = mem.read_u64(entry) & ~_PI
-        if entry != pending:
-            _abandon(task, entry + offset & (1 << 64) - 1)
-        entry = following
-    if pending:
-        _abandon(task, pending + offset & (1 << 64) - 1)
-
-
-def _abandon(task: Task, address: int) -> None:
-    word = task.mem.read_u32(address)
-    if word & FUTEX_TID_MASK == task.tid:
-        task.mem.write_u32(address, word & FUTEX_WAITERS | FUTEX_OWNER_DIED)
-        # Without a look at FUTEX_WAITERS: whoever set it after the word was read waits already, or sees the new word.
-        task.process.futexes.wake(task, address, 1, FUTEX_BITSET_MATCH_ANY, 0)
 
 
 def start_thread(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:

@@ -22,6 +22,7 @@ from noah.abi.stat import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, S_IXOTH, S
 from noah.host.values import Stat
 from noah.kernel.control import ProcessExit
 from noah.kernel.limits import check_exec
+from noah.kernel.robust import release_robust
 from noah.kernel.task import Task
 from noah.loader import filecaps
 from noah.loader.elf import Elf, read_at
@@ -190,6 +191,7 @@ def _replace(task: Task, program: Program, *, machine_is_empty: bool) -> None:
     stack_limit = process.rlimits.get(RLIMIT_STACK, (8 << 20, RLIM_INFINITY))[0]
     if process.threads is not None:
         process.threads.become_alone(task)
+    release_robust(task)  # exec_mm_release()
     if process.vfork_done is not None:
         process.vfork_done()
     process.fds.close_on_exec()
@@ -199,7 +201,7 @@ def _replace(task: Task, program: Program, *, machine_is_empty: bool) -> None:
     space.reset(machine_is_empty=machine_is_empty)
     process.box.cards.note_own_pages(task.host.procs.resident() // PAGE)
     space.limit_stack = stack_limit if stack_limit != RLIM_INFINITY else _STACK_MAX
-    task.robust_list = task.clear_child_tid = 0
+    task.clear_child_tid = 0
     task.dispatch = None
     random = task.host.rng.getrandom(32)
     shift = int.from_bytes(random[16:24], "little") if not process.personality & ADDR_NO_RANDOMIZE else 0

@@ -27,6 +27,7 @@ from noah.abi.futex import FUTEX_BITSET_MATCH_ANY, FUTEX_WAIT_BITSET, FUTEX_WAKE
 from noah.abi.limits import PID_MAX_LIMIT
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.host.values import Flock
+from noah.kernel.box import LOCKS
 from noah.kernel.futex import beside_others, slices
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ SIZES: Final = (1 << 60, 1 << 43, 1 << 41)
 """The file's, as large as the host's file system takes it."""
 _HEAD: Final = 64  # bytes: what is valid; how often it has changed
 _STATE, _CHANGES = 0, 4  # the first in words of 8 bytes, the second in words of 4
-_LOCKS: Final = 1 << 61  # offset of record locks: for each kind, then for each process
-_PROCESSES: Final = _LOCKS + 16
+_PROCESSES: Final = LOCKS + 16  # record locks: at LOCKS for each kind, here for each process
 _LOOK_NS: Final = 2_000_000  # between looks on hosts without futex
 _LOOK_AT_THE_DEAD_NS: Final = 20_000_000
 
@@ -107,12 +107,12 @@ class Store:
         """Lock the directory and all objects of a kind; may be done again by who has it."""
         self._depths[kind.number] += 1
         if self._depths[kind.number] == 1:
-            self._lock(F_SETLKW, F_WRLCK, _LOCKS + kind.number)
+            self._lock(F_SETLKW, F_WRLCK, LOCKS + kind.number)
 
     def release(self, kind: Kind) -> None:
         self._depths[kind.number] -= 1
         if not self._depths[kind.number]:
-            self._lock(F_SETLK, F_UNLCK, _LOCKS + kind.number)
+            self._lock(F_SETLK, F_UNLCK, LOCKS + kind.number)
 
     def _lock(self, command: int, type: int, at: int) -> Flock:
         return self.host.files.fcntl_lock(self.fd, command, Flock(type, 0, at, 1))
