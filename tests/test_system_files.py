@@ -12,6 +12,8 @@ import build  # tests/guests/build.py
 import pytest
 from tests.running import environment, need_engine, noah_command, ordinary_user, working_directory
 
+from noah.abi.mount import TMPFS_MAGIC
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,11 +26,17 @@ class Shower:
     def __init__(self, root: Path, host: str, *, user: bool) -> None:
         who = ordinary_user() if user else None
         self._who = who
-        self._command = [*noah_command(who), "run", "--host", host, "--root", str(root), "--", "/show"]
+        self.root = root
+        self._command = [*noah_command(who), "run", "--host", host, "--root", str(root), "--"]
 
     def __call__(self, *paths: str) -> dict[str, str]:
+        parts = re.split(r"^== (.*)\n", self.run("/show", *paths), flags=re.MULTILINE)
+        return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    def run(self, *words: str) -> str:
+        """What a program of the root writes."""
         done = subprocess.run(
-            [*self._command, *paths],
+            [*self._command, *words],
             check=False,
             capture_output=True,
             text=True,
@@ -40,8 +48,7 @@ class Shower:
             extra_groups=[] if self._who else None,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        parts = re.split(r"^== (.*)\n", done.stdout, flags=re.MULTILINE)
-        return dict(zip(parts[1::2], parts[2::2], strict=True))
+        return done.stdout
 
 
 @pytest.fixture(params=["linux", "posix"])
@@ -116,6 +123,41 @@ def test_mounts(show: Shower) -> None:
     assert "ro" in by_place["/sys"][1]
     assert by_place["/dev/pts"][0] == "devpts"
     assert "/dev" in by_place
+
+
+def _file_systems(shown: str) -> dict[str, dict[str, set[str]]]:
+    """What devices.c says: by path and by who told it."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for line in shown.splitlines():
+        path, how, value = line.split(" ", 2)
+        found.setdefault(path, {}).setdefault(how, set()).add(value)
+    return found
+
+
+def _numbers(told: dict[str, set[str]]) -> set[str]:
+    return set().union(*(values for how, values in told.items() if how != "type"))
+
+
+def test_file_systems_are_told_apart(show: Shower) -> None:
+    """A data base that finds its files on the device of /dev/shm takes them for memory."""
+    root = show.root
+    program = build.build(GUESTS / "devices.c", "static")
+    shutil.copy(program, root / "devices")
+    for path in ("tmp", "dev", "dev/shm"):
+        (root / path).mkdir()
+        (root / path).chmod(0o1777)
+    made = ("/dev/shm/", "/tmp/")
+    native = _file_systems(subprocess.run([program, *made], check=True, capture_output=True, text=True).stdout)
+    guest = _file_systems(show.run("/devices", *made, "/", "/dev", "/proc", "/sys", "/dev/pts", "/dev/mqueue"))
+    assert len(_numbers(native["/dev/shm/"])) == 1
+    assert native["/dev/shm/"]["type"] == guest["/dev/shm/"]["type"] == {f"{TMPFS_MAGIC:x}"}
+    for path in made:
+        assert guest[path].keys() - {"mountinfo"} == native[path].keys() - {"mountinfo"}
+    for path, told in guest.items():
+        assert len(_numbers(told)) == 1, (path, told)
+        assert ("mountinfo" in told) == (path != "/tmp/"), path
+    assert _numbers(guest["/tmp/"]) == _numbers(guest["/"])
+    assert len(set().union(*(_numbers(told) for told in guest.values()))) == len(guest) - 1
 
 
 def test_devices(show: Shower) -> None:

@@ -23,7 +23,7 @@ def tree_of(mounts: MountTable, fd: int, kind: int) -> handle.HostTree:
         within = [tree for tree in trees if (path + b"/").startswith(tree.host_path + b"/")]
         return max(within, key=lambda tree: len(tree.host_path), default=mounts.anonymous)
     if kind == S_IFDIR:
-        by_root = {tree.identity(): tree for tree in trees}
+        by_root = {files.fstat(tree.handle.number)[:2]: tree for tree in trees}  # as the host numbers them
         for identity in ancestors(files, fd):
             if identity in by_root:
                 return by_root[identity]

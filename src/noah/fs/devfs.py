@@ -10,6 +10,7 @@ from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, DT_CHR, DT_DIR, DT_LNK
 from noah.abi.mount import TMPFS_MAGIC
 from noah.abi.stat import S_IFLNK, S_IFMT
 from noah.abi.time import CLOCK_REALTIME
+from noah.fs import devicenumbers
 from noah.fs.virtual import DirNode, LinkNode, Node, VirtualDirectory, VirtualTree
 from noah.vfs.mounts import Mount
 
@@ -26,7 +27,6 @@ LINKS: Final = {
     b"stderr": b"/proc/self/fd/2",
 }
 _MOUNT_POINTS: Final = (b"pts", b"shm", b"mqueue")
-_DEVICE: Final = 0x18
 
 
 class DevTree(VirtualTree):
@@ -40,7 +40,7 @@ class DevTree(VirtualTree):
         """host_dev: the host's /dev."""
         clock = host.clock
         root = DirNode(self._child, self._names, 0o755)
-        super().__init__(root, b"devtmpfs", TMPFS_MAGIC, _DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
+        super().__init__(root, b"devtmpfs", TMPFS_MAGIC, devicenumbers.DEV, lambda: clock.clock_gettime(CLOCK_REALTIME))
         self.host_dev = host_dev
         self._nodes = []
         self._links = dict(LINKS)

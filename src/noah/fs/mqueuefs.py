@@ -8,6 +8,7 @@ from noah.abi.errno import ENOENT, ENOTDIR, LinuxError
 from noah.abi.fcntl import AT_REMOVEDIR, DT_REG
 from noah.abi.mount import MQUEUE_MAGIC
 from noah.abi.time import CLOCK_REALTIME
+from noah.fs import devicenumbers
 from noah.fs.virtual import DirNode, FileNode, Node, VirtualDirectory, VirtualPlace, VirtualTree
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from noah.vfs.mounts import Mount
     from noah.vfs.place import Directory, Place
 
-_DEVICE: Final = 0x13
 _SIZE: Final = 80  # FILENT_SIZE
 
 
@@ -38,7 +38,9 @@ class MqueueTree(VirtualTree):
     def __init__(self, host: Host) -> None:
         clock = host.clock
         root = DirNode(self._child, self._names, 0o1777)
-        super().__init__(root, b"mqueue", MQUEUE_MAGIC, _DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
+        super().__init__(
+            root, b"mqueue", MQUEUE_MAGIC, devicenumbers.MQUEUE, lambda: clock.clock_gettime(CLOCK_REALTIME)
+        )
         self.process: ProcessView | None = None
 
     def attach(self, process: ProcessView) -> None:

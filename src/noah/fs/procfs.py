@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.fcntl import DT_DIR, DT_LNK
 from noah.abi.mount import PROC_SUPER_MAGIC
 from noah.abi.time import CLOCK_REALTIME
+from noah.fs import devicenumbers
 from noah.fs.hostproc import HostProc
 from noah.fs.procinit import INIT, InitFiles
 from noah.fs.procns import Namespaces
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from noah.host.api import Host
 
 _LINKS: Final = {b"mounts": b"self/mounts", b"net": b"self/net"}
-_DEVICE: Final = 0x17  # st_dev: a device number that no file system of a host has by chance
 
 
 class ProcTree(VirtualTree):
@@ -36,7 +36,9 @@ class ProcTree(VirtualTree):
     def __init__(self, host: Host) -> None:
         clock = host.clock
         root = DirNode(self._child, self._names)
-        super().__init__(root, b"proc", PROC_SUPER_MAGIC, _DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
+        super().__init__(
+            root, b"proc", PROC_SUPER_MAGIC, devicenumbers.PROC, lambda: clock.clock_gettime(CLOCK_REALTIME)
+        )
         self._host = HostProc(host)
         self._namespaces = Namespaces(self.now)
         self._process: ProcessView | None = None

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from noah.abi.errno import EEXIST, ENOENT, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_PATH
+from noah.abi.mount import TMPFS_MAGIC
 from noah.abi.stat import S_IFDIR, S_IFMT
+from noah.fs import devicenumbers
+from noah.fs.apart import ApartFiles
 from noah.fs.devfs import DevTree
 from noah.fs.hostfile import make_inherited
 from noah.fs.hostfs import HostDirectory, HostTree
@@ -87,7 +90,10 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), view
 
 
 def _mount_shm(host: Host, mounts: MountTable, tree: HostTree, dev: Directory) -> None:
-    """/dev/shm is the directory of that name in the root: the host's own has files of other programs."""
+    """/dev/shm is the directory of that name in the root: the host's own has files of other programs.
+
+    To the guest it is a tmpfs, as on any Linux: MariaDB takes a log on the same device for persistent memory.
+    """
     at = mounts.root.root
     try:
         for name in (b"dev", b"shm"):
@@ -106,7 +112,8 @@ def _mount_shm(host: Host, mounts: MountTable, tree: HostTree, dev: Directory) -
             pass  # somebody else's directory
     except LinuxError:
         return  # a root that may not be written to and has no such directory
-    mounts.add(dev, b"shm", HostTree(host, tree.host_path + b"/dev/shm", confined=True))
+    apart = ApartFiles(host, devicenumbers.SHM, TMPFS_MAGIC).host_with()
+    mounts.add(dev, b"shm", HostTree(apart, tree.host_path + b"/dev/shm", confined=True))
 
 
 def _mount_sys(host: Host, mounts: MountTable, fs: FsContext) -> None:

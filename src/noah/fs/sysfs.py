@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 from noah.abi.fcntl import DT_DIR, DT_REG
 from noah.abi.mount import SYSFS_MAGIC
 from noah.abi.time import CLOCK_REALTIME
+from noah.fs import devicenumbers
 from noah.fs.procstat import ranges
 from noah.fs.virtual import DirNode, FileNode, Node, VirtualTree
 
 if TYPE_CHECKING:
     from noah.host.api import Host
 
-_DEVICE: Final = 0x1A
 _CPU: Final = b"devices/system/cpu"
 _NODE: Final = b"devices/system/node"
 _THP: Final = b"kernel/mm/transparent_hugepage"
@@ -48,7 +48,7 @@ class SysTree(VirtualTree):
             DirNode(self._node, lambda: self._names(b"")),
             b"sysfs",
             SYSFS_MAGIC,
-            _DEVICE,
+            devicenumbers.SYS,
             lambda: clock.clock_gettime(CLOCK_REALTIME),
         )
         self._host = host

@@ -45,6 +45,7 @@ from noah.abi.fcntl import (
 from noah.abi.mount import ST_NODEV, ST_NOEXEC, ST_NOSUID, ST_VALID, TMPFS_MAGIC
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.abi.time import CLOCK_REALTIME
+from noah.fs import devicenumbers
 from noah.host.values import Stat, Statfs
 from noah.vfs.file import OpenFile, Views
 from noah.vfs.place import Directory, Place
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from noah.vfs.mounts import Mount
 
 _PAGE = 4096
-_EMPTY_DEVICE = 0x19
 _INO_MASK = (1 << 48) - 1
 _FLAGS = {b",nosuid": ST_NOSUID, b",nodev": ST_NODEV, b",noexec": ST_NOEXEC}
 
@@ -188,7 +188,7 @@ class EmptyTree(VirtualTree):
     def __init__(self, host: Host) -> None:
         clock = host.clock
         root = DirNode(lambda _: None, lambda: ())
-        super().__init__(root, b"tmpfs", TMPFS_MAGIC, _EMPTY_DEVICE, lambda: clock.clock_gettime(CLOCK_REALTIME))
+        super().__init__(root, b"tmpfs", TMPFS_MAGIC, devicenumbers.EMPTY, lambda: clock.clock_gettime(CLOCK_REALTIME))
 
 
 class VirtualDirectory(Directory):
