@@ -19,8 +19,6 @@ from noah.abi.fcntl import (
     O_RDONLY,
     O_WRONLY,
     SEEK_CUR,
-    SEEK_END,
-    SEEK_SET,
     SETFL_MASK,
     SPLICE_F_NONBLOCK,
 )
@@ -30,6 +28,7 @@ from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.fs.tty import TtyFile
 from noah.mm.vma import MappedFile
+from noah.vfs.file import sought
 from noah.vfs.handle import Handle, HostFile
 from noah.vfs.hostioctl import host_ioctl
 from noah.vfs.stream import DeviceFile, StreamFile
@@ -196,14 +195,7 @@ class DirectoryFile(HostFile):
     def seek(self, offset: int, whence: int) -> int:
         if self.reads_records:
             return self.files.lseek(self.fd, offset, whence)
-        if whence == SEEK_CUR:
-            offset += self._position
-        elif whence == SEEK_END:
-            offset += len(self._entries or ())
-        elif whence != SEEK_SET:
-            raise LinuxError(EINVAL)
-        if offset < 0:
-            raise LinuxError(EINVAL)
+        offset = sought(offset, whence, self._position, len(self._entries or ()))
         if offset == 0:
             self._entries = None
         self._position = offset

@@ -35,9 +35,6 @@ from noah.abi.fcntl import (
     O_RDONLY,
     O_TMPFILE,
     R_OK,
-    SEEK_CUR,
-    SEEK_END,
-    SEEK_SET,
     SETFL_MASK,
     W_OK,
     X_OK,
@@ -47,7 +44,7 @@ from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.abi.time import CLOCK_REALTIME
 from noah.fs import devicenumbers
 from noah.host.values import Stat, Statfs
-from noah.vfs.file import OpenFile, Views
+from noah.vfs.file import OpenFile, Views, sought
 from noah.vfs.place import Directory, Place
 
 if TYPE_CHECKING:
@@ -438,16 +435,8 @@ class VirtualFile(OpenFile):
         return self.write(caller, views)
 
     def seek(self, offset: int, whence: int) -> int:
-        if whence == SEEK_CUR:
-            offset += self._position
-        elif whence == SEEK_END:
-            pass  # the size is 0, as stat(2) says
-        elif whence != SEEK_SET:
-            raise LinuxError(EINVAL)
-        if offset < 0:
-            raise LinuxError(EINVAL)
-        self._position = offset
-        return offset
+        self._position = sought(offset, whence, self._position, 0)  # the size is 0, as stat(2) says
+        return self._position
 
     def truncate(self, length: int) -> None:
         if self.flags & O_ACCMODE == O_RDONLY:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from noah.abi.errno import EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, LinuxError
-from noah.abi.fcntl import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY
+from noah.abi.fcntl import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY, SEEK_CUR, SEEK_END, SEEK_SET
 from noah.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 
 if TYPE_CHECKING:
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 Views: TypeAlias = Sequence[memoryview]
 """Pieces of guest memory, in the order in which they are filled or written."""
+
+
+def sought(offset: int, whence: int, position: int, end: int) -> int:
+    """The new position that lseek(2) asks for, in a file without holes. EINVAL."""
+    if whence == SEEK_CUR:
+        offset += position
+    elif whence == SEEK_END:
+        offset += end
+    elif whence != SEEK_SET:
+        raise LinuxError(EINVAL)
+    if offset < 0:
+        raise LinuxError(EINVAL)
+    return offset
 
 
 class Watcher(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.errno import EAGAIN, EBUSY, EINVAL, ERESTARTSYS, ETIMEDOUT, LinuxError
-from noah.abi.fcntl import O_NONBLOCK, SEEK_CUR, SEEK_END, SEEK_SET
+from noah.abi.fcntl import O_NONBLOCK
 from noah.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from noah.abi.signal import SI_MESGQ, SIGEV_SIGNAL, SIGEV_THREAD
 from noah.abi.stat import S_IFREG
@@ -14,6 +14,7 @@ from noah.fs.anonymous import MadeUpFile, fill
 from noah.host.values import Siginfo, Stat
 from noah.kernel import sender
 from noah.kernel.ipc.store import MQUEUE
+from noah.vfs.file import sought
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,16 +89,8 @@ class MqueueFile(MadeUpFile):
 
     def seek(self, offset: int, whence: int) -> int:
         """default_llseek()"""
-        if whence == SEEK_CUR:
-            offset += self._position
-        elif whence == SEEK_END:
-            offset += _SIZE
-        elif whence != SEEK_SET:
-            raise LinuxError(EINVAL)
-        if offset < 0:
-            raise LinuxError(EINVAL)
-        self._position = offset
-        return offset
+        self._position = sought(offset, whence, self._position, _SIZE)
+        return self._position
 
     def ready(self, events: int) -> int:
         with self._mqueues:
