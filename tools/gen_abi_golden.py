@@ -51,6 +51,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
         "sys/time.h asm/ioctls.h linux/ioctl.h linux/sockios.h",
     ),
     "ipc": ("linux/ipc.h linux/sem.h linux/msg.h linux/shm.h linux/mqueue.h",),
+    "kcmp": ("linux/kcmp.h",),
     "limits": ("linux/limits.h linux/binfmts.h linux/uio.h linux/utsname.h sys/user.h",),
     "mman": ("linux/mman.h linux/memfd.h linux/membarrier.h linux/mempolicy.h",),
     "mount": ("linux/mount.h linux/magic.h", "sys/mount.h sys/statvfs.h"),
@@ -114,8 +115,8 @@ NOT_EXPORTED = {
     "personality": "QUERY",
     "poll": "EPOLLNVAL",
     "prctl": (
-        "PR_SET_MDWE PR_GET_MDWE PR_SET_MEMORY_MERGE PR_GET_MEMORY_MERGE SUID_DUMP_DISABLE SUID_DUMP_USER "
-        "SUID_DUMP_ROOT TASK_COMM_LEN"
+        "PR_SET_MDWE PR_GET_MDWE PR_SET_MEMORY_MERGE PR_GET_MEMORY_MERGE PR_SYS_DISPATCH_EXCLUSIVE_ON "
+        "PR_SYS_DISPATCH_INCLUSIVE_ON SUID_DUMP_DISABLE SUID_DUMP_USER SUID_DUMP_ROOT TASK_COMM_LEN"
     ),
     "sched": "SCHED_EXT PIDFD_THREAD",
     "signal": "SEGV_CPERR TERMINATE IGNORE CORE STOP CONTINUE UNBLOCKABLE STOP_SIGNALS SYNCHRONOUS",
