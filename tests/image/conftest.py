@@ -15,6 +15,7 @@ from tests.image.whole import OFFLINE, PATIENCE
 from tests.image.whole import Noah as WholeNoah
 from tests.running import ordinary_user, run
 
+from noah.fs.ownership import Ownership
 from noah.host.select import make_host
 from noah.image.store import Store
 
@@ -58,7 +59,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with store.work() as work:
         make_rootfs(work / "rootfs")
         if request.param == "own":
-            (work / "owners").touch()
+            Ownership(store.host, bytes(work / "owners"))
         store.add(work, {"config": config, "architecture": "amd64", "created": "2025-01-01T00:00:00Z"}, ["small"])
     return directory
 

@@ -428,7 +428,7 @@ def test_list_of_inodes(image: Path) -> None:
     assert listed.count((root / "etc/link").lstat().st_ino) == 1
     assert listed.count(root.stat().st_ino) == 0
     assert listed.count(0) == listed.count(1 << 62) == 0
-    assert listed.length == 5
+    assert len(listed) == 5
 
 
 def test_nothing_grows_with_the_image(image: Path, tmp_path: Path, owners: bool) -> None:

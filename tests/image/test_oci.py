@@ -595,6 +595,7 @@ def test_tarball(noah: str, store: Store, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_unpacked_by_an_ordinary_user(store: Store, progress: Told, tmp_path: Path) -> None:
     """Owners, set-user-ID bits and devices are kept beside the tree."""
+    from noah.fs.ownership import Ownership
     from noah.image.owners import host_of
 
     null = entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666)
@@ -607,7 +608,7 @@ def test_unpacked_by_an_ordinary_user(store: Store, progress: Told, tmp_path: Pa
     @contextmanager
     def with_owners() -> Iterator[Path]:
         with work() as made:
-            (made / "owners").touch()
+            Ownership(store.host, bytes(made / "owners"))
             yield made
 
     store.work = with_owners  # type: ignore[method-assign]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from noah.api import Options
     from noah.image.container import Container, Containers
+    from noah.image.inside import Inside
     from noah.image.store import Image, Store
     from noah.image.supervise import Supervisor
     from noah.kernel.box import Box
@@ -191,9 +192,20 @@ def _options(containers: Containers, container: Container, given: Options | None
     return options
 
 
+def _inside(containers: Containers, container: Container) -> Inside:
+    """The files of a container that is to be run: if they cannot be used, the status is 125. ImageError."""
+    from noah.image.errors import ImageError
+
+    try:
+        return containers.inside(container)
+    except ImageError as error:
+        raise ImageError(str(error), FAILURE) from None
+
+
 def _supervisor(
     containers: Containers, container: Container, given: Options | None, argv: Sequence[bytes] = ()
 ) -> Supervisor:
+    from noah.image.container import refresh
     from noah.image.supervise import Supervisor
 
     host = containers.store.host
@@ -209,7 +221,7 @@ def _supervisor(
         finally:
             host.procs._exit(status)
 
-    containers.refresh(container)
+    refresh(_inside(containers, container))
     return Supervisor(host, containers, container, become)
 
 
@@ -263,7 +275,7 @@ def _start_each(containers: Containers, words: list[bytes]) -> int:
                 supervisor = _supervisor(containers, container, None)
                 status = _detach(supervisor, container, printable(word)) or status
         except ImageError as error:
-            status = complain(str(error), FAILED)
+            status = complain(str(error), error.status)
     return status
 
 
@@ -295,6 +307,7 @@ def _join(containers: Containers, container: Container, words: list[bytes], give
     """Become another program of a running container."""
     from noah.image.supervise import box_of
 
+    _inside(containers, container)
     options = _options(containers, container, None)
     options.environ |= given.environ
     options.cwd = given.cwd or options.cwd
@@ -322,7 +335,7 @@ def shell(words: list[bytes]) -> int:
     if not parsed.words and not found:
         raise NotFoundError("there is no container yet; make one with 'noah run IMAGE'")
     container = containers.find(printable(parsed.words[0])) if parsed.words else found[0]
-    inside = containers.inside(container)
+    inside = _inside(containers, container)
     program = next((path for path in _SHELLS if inside.read(path) is not None), _SHELLS[-1])
     argv = [program, b"-l"]
     if containers.state(container).status == "running":

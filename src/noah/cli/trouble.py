@@ -19,7 +19,7 @@ def told(command: Callable[[list[bytes]], int]) -> Callable[[list[bytes]], int]:
         try:
             return command(words)
         except ImageError as error:
-            return complain(str(error), FAILED)
+            return complain(str(error), error.status)
         except BrokenPipeError:
             raise
         except (LinuxError, OSError) as error:

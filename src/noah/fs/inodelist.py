@@ -1,6 +1,8 @@
 """Which inodes are an image's, and how many names each has in it: a file that is made once and mapped into memory.
 
 words of 8 bytes: inode numbers in ascending order, then as many counts
+
+One of the numbers is no inode's: it says the form of the file, and its count is how many numbers there are.
 """
 
 from __future__ import annotations
@@ -11,35 +13,44 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, DT_DIR, DT_UNKNOWN, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
 from noah.abi.stat import S_IFDIR, S_IFMT
+from noah.fs.form import FormError
 
 if TYPE_CHECKING:
     from noah.host.api import Host
 
 _WORD: Final = 8
+_FORM: Final = int.from_bytes(b"NoahIno1", "big")
 
 
 class InodeList:
     """One image's."""
 
-    __slots__ = ("_found", "_words", "length")
+    __slots__ = ("_found", "_length", "_words")
 
     def __init__(self, host: Host, path: bytes) -> None:
-        """LinuxError."""
+        """LinuxError; FormError for another kind of file."""
         files = host.files
         fd = files.openat(AT_FDCWD, path, O_RDONLY)
         try:
             size = files.fstat(fd).size
-            self._words = memoryview(files.pread(fd, size, 0)).cast("Q")
+            data = files.pread(fd, size, 0)
         finally:
             files.close_quietly(fd)
-        self.length = size // _WORD // 2
+        self._length = length = size // _WORD // 2
+        self._words = memoryview(data)[: 2 * length * _WORD].cast("Q")
         self._found: dict[int, int] = {}
+        if not length or self.count(_FORM) != length or len(data) != 2 * length * _WORD:
+            raise FormError(path, "not whole, or of another version of Noah")
+
+    def __len__(self) -> int:
+        """How many inodes there are."""
+        return self._length - 1
 
     def count(self, inode: int) -> int:
         """Names of an inode; 0 if it is none of the image's."""
         count = self._found.get(inode)
         if count is None:
-            words, length = self._words, self.length
+            words, length = self._words, self._length
             at = bisect_left(words, inode, 0, length)
             count = words[length + at] if at < length and words[at] == inode else 0
             if count:
@@ -55,6 +66,7 @@ def list_inodes(host: Host, root: bytes) -> bytes:
         _count(host, top, counts)
     finally:
         host.files.close_quietly(top)
+    counts[_FORM] = len(counts) + 1
     inodes = sorted(counts)
     return array("Q", [*inodes, *(counts[inode] for inode in inodes)]).tobytes()
 

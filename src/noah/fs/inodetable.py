@@ -1,7 +1,7 @@
 """A table of three words for each inode number, in a file that all processes of all boxes share as memory: to look
 something up costs no host call.
 
-    header   a magic number, the number of slots that were ever taken, a word that is the user's
+    header   a magic number that says the form, the number of slots that were ever taken, a word that is the user's
     slots    CAPACITY times 4 words of 8 bytes: inode number (0: free, all ones: no longer used), three words; the first
              of these is all ones when the inode has been forgotten
 
@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.errno import EINVAL, ENOSPC, LinuxError
-from noah.abi.fcntl import AT_FDCWD, F_SETLKW, F_UNLCK, F_WRLCK, O_CREAT, O_RDWR, SEEK_SET
+from noah.abi.errno import ENOENT, ENOSPC, LinuxError
+from noah.abi.fcntl import AT_FDCWD, F_SETLKW, F_UNLCK, F_WRLCK, O_CREAT, O_EXCL, O_RDWR, SEEK_SET
+from noah.fs.form import FormError, other_form
 from noah.host.values import Flock
 
 if TYPE_CHECKING:
@@ -40,16 +41,23 @@ class InodeTable:
     __slots__ = ("_fd", "_files", "_words", "path")
 
     def __init__(self, host: Host, path: bytes, magic: bytes) -> None:
-        """Open it, or make an empty one. magic: 8 letters. LinuxError; EINVAL for another kind of file."""
+        """Open it, or make an empty one. magic: 8 letters. LinuxError; FormError for another kind of file."""
         self.path = path
-        self._files = host.files
-        self._fd = host.files.openat(AT_FDCWD, path, O_RDWR | O_CREAT, 0o600)
+        self._files = files = host.files
+        try:
+            self._fd = files.openat(AT_FDCWD, path, O_RDWR)
+        except LinuxError as error:
+            if error.errno != ENOENT:
+                raise
+            self._fd = files.openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL, 0o600)
+            files.ftruncate(self._fd, _SIZE)
+            files.pwrite(self._fd, magic, 0)
+        head = files.pread(self._fd, len(magic), 0)
+        if head != magic:
+            raise FormError(path, other_form(head))
+        if files.fstat(self._fd).size < _SIZE:  # what lies behind a file's end must not be looked at: SIGBUS
+            raise FormError(path, "cut short")
         self._words = host.mem.shared(_SIZE, self._fd).cast("Q")
-        wanted = int.from_bytes(magic, "little")
-        if self._words[0] == 0:
-            self._files.pwrite(self._fd, magic, 0)
-        if self._words[0] != wanted:
-            raise LinuxError(EINVAL, "not a table of inodes")
 
     def __del__(self) -> None:
         if fd := getattr(self, "_fd", 0):

@@ -25,7 +25,7 @@ from noah.fs.clone import Cloner
 from noah.fs.cow import CowFiles
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.inside import Inside
-from noah.image.owners import host_of, table_of
+from noah.image.owners import host_of, host_of_container, host_of_image, table_of
 from noah.image.store import SHORT, full_name, now, size_of
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ class Containers:
         """Give a container the image's files; it gets them when it asks for them. directories: are made."""
         host = self.store.host
         owners = table_of(host, image.directory)
-        if owners:
-            (work / "owners").touch()
-        self.store.list_inodes(image)
+        host_of_image(self.store, image)
         files = CowFiles(host, bytes(image.directory), bytes(work), owners=bool(owners))
         files.begin()
         inside = Inside(files.host_with(), bytes(work / "rootfs"))
@@ -128,8 +126,8 @@ class Containers:
                 raise ImageError(f"directory {path}: {describe(error)}") from None
 
     def host(self, container: Container) -> Host:
-        """The host, its files as they are seen in a container."""
-        return host_of(self.store.host, container.directory, self.store.image_directory(container.record["image"]))
+        """The host, its files as they are seen in a container. ImageError, LinuxError."""
+        return host_of_container(self.store, container)
 
     def _check_name(self, name: str, taken: set[str]) -> None:
         if not _NAME.fullmatch(name):
@@ -288,16 +286,16 @@ class Containers:
         """To look at single files of it."""
         return Inside(self.host(container), bytes(container.rootfs))
 
-    def refresh(self, container: Container) -> None:
-        """Give it the host's names of this moment: resolv.conf(5), hosts(5)."""
-        inside = self.inside(container)
-        for name in _HOST_FILES:
-            try:
-                content = Path(name).read_bytes()
-                if inside.read(name.encode()) != content and not inside.is_link(name.encode()):
-                    inside.write(name.encode(), content)
-            except (OSError, LinuxError):
-                continue  # the host has none, or the container has no /etc
+
+def refresh(inside: Inside) -> None:
+    """Give a container the host's names of this moment: resolv.conf(5), hosts(5)."""
+    for name in _HOST_FILES:
+        try:
+            content = Path(name).read_bytes()
+            if inside.read(name.encode()) != content and not inside.is_link(name.encode()):
+                inside.write(name.encode(), content)
+        except (OSError, LinuxError):
+            continue  # the host has none, or the container has no /etc
 
 
 def short(container: Container) -> str:

@@ -18,7 +18,14 @@ _WORDS: Final = {
 
 
 class ImageError(Exception):
-    """Something about images, containers or their sources does not work. The text is one line for the user."""
+    """Something about images, containers or their sources does not work. The text is one line for the user.
+
+    status: what docker(1) exits with.
+    """
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class NotFoundError(ImageError):
@@ -30,4 +37,5 @@ def describe(error: LinuxError | OSError) -> str:
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         return f"{(error.strerror or str(error)).lower()}{where}"
-    return _WORDS.get(error.errno) or ERRNO_NAMES.get(error.errno, str(error.errno))
+    text = _WORDS.get(error.errno) or ERRNO_NAMES.get(error.errno, str(error.errno))
+    return f"{text} ({error.why})" if error.why else text

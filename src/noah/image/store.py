@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote
 
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, LOCK_SH, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
-from noah.fs.inodelist import list_inodes
+from noah.fs.inodelist import InodeList, list_inodes
 from noah.image.errors import ImageError, NotFoundError, describe
 
 if TYPE_CHECKING:
@@ -196,9 +196,11 @@ class Store:
         return self.find(id)
 
     def list_inodes(self, image: Image) -> None:
-        """Note which inodes are the image's, as its containers need to know (noah.fs.cow); once."""
+        """Note which inodes are the image's, as its containers need to know (noah.fs.cow), if that is not done."""
         place = image.directory / "inodes"
-        if not place.exists():
+        try:
+            InodeList(self.host, bytes(place))
+        except LinuxError:
             with self.work() as work:
                 (work / "inodes").write_bytes(list_inodes(self.host, bytes(image.rootfs)))
                 (work / "inodes").replace(place)

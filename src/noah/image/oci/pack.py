@@ -18,7 +18,7 @@ from noah.image.errors import ImageError, describe
 from noah.image.export import Exporter
 from noah.image.oci.layout import IMAGE_NAME
 from noah.image.oci.manifest import CONFIG, INDEX, LAYER, MANIFEST, REF_NAME, digest_of
-from noah.image.owners import host_of
+from noah.image.owners import host_of_image
 from noah.image.store import now
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def pack(store: Store, image: Image, work: Path, *, packed: bool) -> Packed:
             outer = _Digesting(file)
             squeezed = gzip.GzipFile("", "wb", _LEVEL, cast("BinaryIO", outer), mtime=0) if packed else None
             inner = _Digesting(cast("BinaryIO", squeezed)) if squeezed is not None else outer
-            Exporter(host_of(store.host, image.directory), cast("BinaryIO", inner)).tree(bytes(image.rootfs))
+            Exporter(host_of_image(store, image), cast("BinaryIO", inner)).tree(bytes(image.rootfs))
             if squeezed is not None:
                 squeezed.close()
     except LinuxError as error:
