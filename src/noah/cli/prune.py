@@ -67,7 +67,7 @@ def _containers(containers: Containers) -> int:
     for container in containers.all():
         if containers.state(container).status == "running":
             continue
-        used = own_size(container.directory)
+        used = own_size(containers.store.host, container.directory)
         try:
             containers.remove(container)
         except ImageError:
@@ -89,7 +89,7 @@ def _images(containers: Containers, *, unused: bool) -> int:
     for image in store.images():
         if (image.names and not unused) or store.containers_of(image.id):
             continue
-        used = own_size(image.directory)
+        used = own_size(store.host, image.directory)
         try:
             for name in image.names or [image.id]:
                 gone += store.remove(name)

@@ -11,9 +11,9 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, DT_DIR, DT_UNKNOWN, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
-from noah.abi.stat import S_IFDIR, S_IFMT
+from noah.abi.fcntl import AT_FDCWD, DT_DIR, O_RDONLY
 from noah.fs.form import FormError
+from noah.fs.tree import walk
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -61,28 +61,9 @@ class InodeList:
 def list_inodes(host: Host, root: bytes) -> bytes:
     """What the file holds. LinuxError."""
     counts: dict[int, int] = {}
-    top = host.files.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY)
-    try:
-        _count(host, top, counts)
-    finally:
-        host.files.close_quietly(top)
+    for _, _, inode, kind in walk(host, root):
+        if kind != DT_DIR:
+            counts[inode] = counts.get(inode, 0) + 1
     counts[_FORM] = len(counts) + 1
     inodes = sorted(counts)
     return array("Q", [*inodes, *(counts[inode] for inode in inodes)]).tobytes()
-
-
-def _count(host: Host, fd: int, counts: dict[int, int]) -> None:
-    files = host.files
-    for name, inode, kind in host.dirs.scan(fd):
-        if name in (b".", b".."):
-            continue
-        if kind == DT_UNKNOWN and files.fstatat(fd, name, AT_SYMLINK_NOFOLLOW).mode & S_IFMT == S_IFDIR:
-            kind = DT_DIR
-        if kind != DT_DIR:
-            counts[inode] = counts.get(inode, 0) + 1
-            continue
-        inside = files.openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-        try:
-            _count(host, inside, counts)
-        finally:
-            files.close_quietly(inside)

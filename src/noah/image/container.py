@@ -278,7 +278,7 @@ class Containers:
                     "container": container.id,
                     "token": self.store.host.rng.getrandom(16).hex(),
                 },
-                "size": size_of(work / "rootfs"),
+                "size": size_of(self.store.host, work / "rootfs"),
             }
             return self.store.add(work, made, [name])
 

@@ -81,7 +81,7 @@ def _make(store: Store, archive: Path, digest: str, names: list[str], progress: 
             "created": now(),
             "config": {"Cmd": [shells[0].decode()], "Env": [_PATH]},
             "origin": {"kind": "rootfs", "source": str(archive.absolute()), "time": now()},
-            "size": size_of(root),
+            "size": size_of(store.host, root),
         }
         return store.add(work, record, names, digest)
 

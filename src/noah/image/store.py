@@ -12,24 +12,34 @@ A process holds a lock on the directory that it works in. Whoever starts to work
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from noah.abi.errno import EAGAIN, LinuxError
-from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, LOCK_SH, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
+from noah.abi.fcntl import (
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    DT_REG,
+    LOCK_EX,
+    LOCK_NB,
+    LOCK_SH,
+    O_CREAT,
+    O_DIRECTORY,
+    O_RDONLY,
+    O_RDWR,
+)
 from noah.fs.inodelist import InodeList, list_inodes
+from noah.fs.tree import remove_tree, walk
 from noah.image.errors import ImageError, NotFoundError, describe
 
 if TYPE_CHECKING:
     from noah.host.api import Host
+    from noah.host.values import Stat
 
 Record = dict[str, Any]
 """What image.json holds: "architecture", "created", "config" (as OCI's), "origin", "size"."""
@@ -90,6 +100,8 @@ def full_name(name: str) -> str:
 
 def make_id(record: Record) -> str:
     """What an image is called by: the digest of its record, but for when it was made and how large it became."""
+    import hashlib  # which takes long to load, and few commands need
+
     kept = {key: value for key, value in record.items() if key not in ("created", "size")}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -145,7 +157,7 @@ class Store:
         try:
             yield directory
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            remove_tree(self.host, bytes(directory))
             self.host.files.close_quietly(fd)
 
     def _open(self, directory: Path) -> int:
@@ -160,7 +172,7 @@ class Store:
                 continue  # it has just gone
             try:
                 if self._flock(fd, wait=False):
-                    shutil.rmtree(directory, ignore_errors=True)
+                    remove_tree(self.host, bytes(directory))
             finally:
                 self.host.files.close_quietly(fd)
 
@@ -301,8 +313,8 @@ class Store:
         with self.lock(DOWNLOADS, wait=False) as free:
             for path in (self.cache / "sha256", self.cache / "partial"):
                 if free and path.exists():
-                    freed += own_size(path)
-                    shutil.rmtree(path, ignore_errors=True)
+                    freed += own_size(self.host, path)
+                    remove_tree(self.host, bytes(path))
         return freed
 
     def containers_of(self, id: str) -> list[str]:
@@ -323,13 +335,17 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def own_size(directory: Path) -> int:
-    """Bytes on the disk of the files in a tree that have no name outside of it, as far as one name tells."""
-    stats = (path.lstat() for path in directory.rglob("*"))
-    return sum(512 * stat.st_blocks for stat in stats if S_ISREG(stat.st_mode) and stat.st_nlink == 1)
+def own_size(host: Host, directory: Path) -> int:
+    """Bytes on the disk of the files in a tree that have no name outside, as far as one name tells. LinuxError."""
+    return sum(512 * stat.blocks for stat in _files_in(host, directory) if stat.nlink == 1)
 
 
-def size_of(directory: Path) -> int:
-    """Bytes of the files in a tree."""
-    stats = (path.lstat() for path in directory.rglob("*"))
-    return sum(stat.st_size for stat in stats if S_ISREG(stat.st_mode))
+def size_of(host: Host, directory: Path) -> int:
+    """Bytes of the files in a tree. LinuxError."""
+    return sum(stat.size for stat in _files_in(host, directory))
+
+
+def _files_in(host: Host, directory: Path) -> Iterator[Stat]:
+    for fd, name, _, kind in walk(host, bytes(directory)):
+        if kind == DT_REG:
+            yield host.files.fstatat(fd, name, AT_SYMLINK_NOFOLLOW)

@@ -116,7 +116,7 @@ class Bootstrap:
                     "mirror": self._mirror.main,
                     "packages": {package.name: package.version for package in packages},
                 },
-                "size": size_of(root),
+                "size": size_of(self._store.host, root),
             }
             return self._store.add(work, record, names), True
 

@@ -92,7 +92,7 @@ class Pull:
                 "history": items(config, "history"),
                 "layers": [layer.digest for layer in manifest.layers],
                 "origin": {**self._source.origin, "manifest": manifest.digest, "time": now()},
-                "size": size_of(root),
+                "size": size_of(self._store.host, root),
             }
             return self._store.add(work, record, names, id)
 
