@@ -1,3 +1,3 @@
-from noah.cli.main import main
+from noah.cli.main import script
 
-raise SystemExit(main())
+script()

@@ -10,6 +10,7 @@ import gc
 import sys
 
 from noah.host.interrupt import restore_default
+from noah.host.leave import leave
 
 FAILURE = 125
 INTERRUPTED = 130  # 128 + SIGINT
@@ -66,12 +67,21 @@ GROUPS = {
 """The module of each command, which has a function of its name."""
 
 
+def script() -> None:
+    """Entry point of the `noah` script."""
+    leave(main())
+
+
 def main() -> int:
-    """Entry point of the `noah` script: the exit status, unless the process becomes a guest."""
+    """What the script does: the exit status, unless the process becomes a guest."""
     restore_default()
     gc.disable()  # nothing that is loaded goes away again: noah.api.start() switches it on
     try:
-        return _command(sys.argv[1:])
+        status = _command(sys.argv[1:])
+        for file in (sys.stdout, sys.stderr):
+            if file is not None:
+                file.flush()
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
