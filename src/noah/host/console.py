@@ -1,8 +1,9 @@
-"""What a front end asks of its own process, before there is a Host: its environment and its error output."""
+"""What a front end asks of its own process, before there is a Host: its environment, the time, its error output."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import Final
 
 _STDERR: Final = 2
@@ -20,6 +21,12 @@ def arguments(words: list[str]) -> list[bytes]:
 
 def environment() -> dict[bytes, bytes]:
     return dict(os.environb)
+
+
+def utc() -> str:
+    """The time of day as ISO 8601 writes it, to the microsecond."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest // 1000:06}Z"
 
 
 class ErrorOutput:

@@ -21,15 +21,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noah.abi.errno import EAGAIN, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
-from noah.fs.clone import Cloner
-from noah.fs.cow import CowFiles
 from noah.image.errors import ImageError, NotFoundError, describe
-from noah.image.inside import Inside
-from noah.image.owners import host_of, host_of_container, host_of_image, table_of
 from noah.image.store import SHORT, full_name, now, size_of
 
+# What looks into containers is loaded when that is done: most commands do not.
 if TYPE_CHECKING:
     from noah.host.api import Host
+    from noah.image.inside import Inside
     from noah.image.store import Image, Record, Store
 
 _KILLED: Final = 137  # 128 + SIGKILL
@@ -113,6 +111,10 @@ class Containers:
 
     def _copy(self, image: Image, work: Path, directories: list[str]) -> None:
         """Give a container the image's files; it gets them when it asks for them. directories: are made."""
+        from noah.fs.cow import CowFiles
+        from noah.image.inside import Inside
+        from noah.image.owners import host_of_image, table_of
+
         host = self.store.host
         owners = table_of(host, image.directory)
         host_of_image(self.store, image)
@@ -127,6 +129,8 @@ class Containers:
 
     def host(self, container: Container) -> Host:
         """The host, its files as they are seen in a container. ImageError, LinuxError."""
+        from noah.image.owners import host_of_container
+
         return host_of_container(self.store, container)
 
     def _check_name(self, name: str, taken: set[str]) -> None:
@@ -193,8 +197,10 @@ class Containers:
         return found
 
     def note(self, container: Container, state: State) -> None:
-        """Keep a state; LinuxError, OSError for a full disk."""
-        self.store.write(container.directory / "state.json", json.dumps(state._asdict()) + "\n")
+        """Keep a state; for the container's process alone. OSError for a full disk."""
+        fresh = container.directory / "state.json.new"
+        fresh.write_text(json.dumps(state._asdict()) + "\n", "utf-8")
+        fresh.replace(container.directory / "state.json")
 
     @contextmanager
     def lock(self, container: Container) -> Iterator[bool]:
@@ -253,6 +259,10 @@ class Containers:
 
     def commit(self, container: Container, name: str) -> Image:
         """An image of the files as they are now, to be run as the container was. ImageError."""
+        from noah.fs.clone import Cloner
+        from noah.fs.cow import CowFiles
+        from noah.image.owners import host_of
+
         record = container.record
         full_name(name)
         with self.store.work() as work:
@@ -284,6 +294,8 @@ class Containers:
 
     def inside(self, container: Container) -> Inside:
         """To look at single files of it."""
+        from noah.image.inside import Inside
+
         return Inside(self.host(container), bytes(container.rootfs))
 
 

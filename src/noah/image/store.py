@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -35,6 +34,7 @@ from noah.abi.fcntl import (
 )
 from noah.fs.inodelist import InodeList, list_inodes
 from noah.fs.tree import remove_tree, walk
+from noah.host.console import utc
 from noah.image.errors import ImageError, NotFoundError, describe
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ class Store:
 
 def now() -> str:
     """The time as OCI writes it, fine enough to tell what came first."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return utc()
 
 
 def own_size(host: Host, directory: Path) -> int:
