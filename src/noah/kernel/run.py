@@ -71,6 +71,7 @@ def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]
         if nr not in beside or task.dispatch is not None or (signals.lent and nr not in process.borrowing.calls):
             return None
         threads = process.threads
+        task.beside = True
         try:
             if threads is not None:  # others that have ended
                 threads.enter(task)
@@ -89,6 +90,7 @@ def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]
             report_bug(task, nr)
             result = -EIO
         finally:
+            task.beside = False
             attention = signals.attention
             if threads is not None:
                 threads.leave(task, GUEST)

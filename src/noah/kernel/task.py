@@ -242,6 +242,7 @@ class Task:
     __slots__ = (
         "altstack",
         "awaited",
+        "beside",
         "clear_child_tid",
         "comm",
         "creds",
@@ -296,6 +297,9 @@ class Task:
         self.leader = not process.tasks
         self.run_guest: Callable[[], int] = vcpu.run
         """Run guest code until the next exit: how depends on whether there are other threads."""
+        self.beside = False
+        """A call is being answered while the vCPU stays in the guest, watching. ERESTARTSYS is no answer then: the call
+        leaves the guest and is made again."""
         self.interrupted = False  # in the kernel for no system call of its own
         self.where = KERNEL
         self.wake = (-1, -1)  # a pipe that ends the thread's wait; only beside other threads

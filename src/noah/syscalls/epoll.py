@@ -111,6 +111,8 @@ def _wait(task: Task, epfd: int, address: int, limit: int, deadline: int | None)
             return len(found)
         if deadline == 0:
             return 0
+        if task.beside:
+            raise LinuxError(ERESTARTSYS)  # who waits leaves the processor to others
         try:
             if not epoll.wait(task, deadline):
                 deadline = 0

@@ -89,6 +89,11 @@ def _wait(task: Task, wanted: list[tuple[int, int]], deadline: int | None) -> li
             if not found and not ready and signals.deliverable(task):
                 raise LinuxError(ERESTARTSYS)
             break
+        if task.beside:
+            found, _ = task.host.poller.poll(fds, 0, signals=False)
+            if not found:
+                raise LinuxError(ERESTARTSYS)  # who waits leaves the processor to others
+            break
         found = task.wait(fds, limit)
         if found or (limit == deadline and not others):
             break
@@ -155,6 +160,8 @@ def set_mask(task: Task, pointer: int, size: int) -> None:
     if pointer:
         if size != 8:
             raise LinuxError(EINVAL)
+        if task.beside:
+            raise LinuxError(ERESTARTSYS)  # the mask is the thread's
         task.process.signals.set_temporary_mask(task, task.mem.read_u64(pointer))
 
 

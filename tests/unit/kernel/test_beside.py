@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from tests.unit.kernel.conftest import make_task
+from tests.unit.kernel.conftest import STACK, make_task
 
 from noah.abi.errno import EBADF, ERESTARTSYS, LinuxError
+from noah.abi.fcntl import O_RDWR
+from noah.abi.poll import POLLIN
+from noah.abi.structs import PollFd
+from noah.fs.pollset import PollSet
 from noah.kernel.control import ProcessExit
 from noah.kernel.run import answerer
 from noah.kernel.task import GUEST, KERNEL
 from noah.syscalls.beside import numbers
+from noah.syscalls.epoll import epoll_wait
+from noah.syscalls.poll import poll
 from noah.syscalls.registry import NUMBERS
+from noah.vfs.file import OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,3 +109,36 @@ def test_answers_are_given_in_the_kernel_also_where_there_have_been_other_thread
     for number in (1, 2):
         answer(number, 0, 0, 0, 0, 0, 0)
         assert task.where == GUEST
+
+
+class _Set(PollSet):
+    """What is ready is scripted."""
+
+    def __init__(self, ready: list[tuple[int, int]]) -> None:
+        OpenFile.__init__(self, O_RDWR)
+        self.poll_fd = 3
+        self.found = ready
+
+    def collect(self, limit: int) -> list[tuple[int, int]]:
+        return self.found
+
+
+@pytest.mark.parametrize("ready", [[], [(1, 2)]], ids=["nothing", "one"])
+def test_who_waits_leaves_the_guest(
+    host: StandInHost, ready: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is ready is told of beside; to wait is nothing that a second processor should be kept busy for."""
+    task = make_task(host, "x86_64")
+    task.fds = cast("Any", SimpleNamespace(get=lambda fd: _Set(ready), limit=8))
+    polled = SimpleNamespace(poll=lambda fds, timeout, signals: (fds and [(fds[0][0], POLLIN)] if ready else [], False))
+    monkeypatch.setattr(host, "poller", polled)
+    table: list[Callable[..., int]] = [
+        lambda task, *_: epoll_wait(task, 3, STACK, 1, -1),
+        lambda task, *_: poll(task, STACK, 1, -1),
+    ]
+    task.mem.write(STACK, PollFd.struct.pack(3, POLLIN, 0))
+    answer = answerer(task, table, frozenset(range(2)))
+    wanted = (1, False) if ready else None
+    assert answer(1, 0, 0, 0, 0, 0, 0) == wanted
+    assert answer(0, 0, 0, 0, 0, 0, 0) == wanted
+    assert not task.beside
