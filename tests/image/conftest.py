@@ -17,6 +17,7 @@ from tests.running import ordinary_user, run
 
 from noah.fs.ownership import Ownership
 from noah.host.select import make_host
+from noah.image.owners import host_of
 from noah.image.store import Store
 
 
@@ -60,6 +61,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         make_rootfs(work / "rootfs")
         if request.param == "own":
             Ownership(store.host, bytes(work / "owners"))
+        host_of(store.host, work)  # makes that for an ordinary user in any case
         store.add(work, {"config": config, "architecture": "amd64", "created": "2025-01-01T00:00:00Z"}, ["small"])
     return directory
 

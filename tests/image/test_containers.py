@@ -17,7 +17,8 @@ from tests.image.rootfs import make_rootfs
 
 from noah.cli.main import COMMANDS, _dispatch
 from noah.host.select import make_host
-from noah.image.container import Containers
+from noah.image.container import Container, Containers, State
+from noah.image.owners import host_of
 from noah.image.store import Store
 from noah.image.supervise import stop
 
@@ -194,6 +195,29 @@ def test_container_whose_processes_were_killed(cli: Noah, data: Path) -> None:
     assert names(cli, "--all") == []
 
 
+def test_removed_by_two(cli: Noah, noah: str, data: Path) -> None:
+    """noah rm --force beside noah run --rm: whoever comes second has nothing to complain about."""
+    words = [noah, "run", "--rm", "--name", "box", "small", "sh", "-c", "echo ready; exec sleep 60"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "ready\n"
+        second = cli("rm", "--force", "box")
+        assert (second.returncode, second.stdout, second.stderr) == (0, "box\n", "")
+        assert first.communicate(timeout=20) == ("", "")
+        assert first.returncode == 137
+    assert names(cli, "--all") == []
+    containers = Containers(Store(make_host(), data))
+    gone = Container("0" * 64, {"name": "gone"}, data / "containers" / ("0" * 64))
+    containers.remove(gone)
+    gone.directory.mkdir()
+    containers.note(gone, State("running", 1))
+    said = (gone.directory / "state.json").read_text()
+    containers.remove(gone)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(containers, "_said", lambda container: json.loads(said))
+        assert containers.state(gone).status == "exited"
+
+
 def test_image_in_use(cli: Noah) -> None:
     cli("run", "--name", "one", "small")
     one_line(cli("rmi", "small"), 1, "in use by container one")
@@ -253,6 +277,7 @@ def test_image_says_which_signal_stops_it(cli: Noah, data: Path) -> None:
     store = Store(make_host(), data)
     with store.work() as work:
         make_rootfs(work / "rootfs")
+        host_of(store.host, work)
         store.add(work, {"config": {"StopSignal": "SIGUSR1", "Env": ["PATH=/bin"]}, "created": ""}, ["usr1"])
     script = "trap 'exit 9' USR1; echo ready; while :; do sleep 0.05; done"
     cli("run", "-d", "--name", "bg", "usr1", "sh", "-c", script)

@@ -19,6 +19,7 @@ from tests.image.rootfs import make_rootfs
 from tests.image.server import Server, serving
 
 from noah.host.select import make_host
+from noah.image.owners import host_of
 from noah.image.store import Store
 
 Result = subprocess.CompletedProcess[str]
@@ -207,6 +208,7 @@ def test_full_disk_in_a_container(
     store = Store(make_host(), small_disk / "data")
     with store.work() as work:
         make_rootfs(work / "rootfs")
+        host_of(store.host, work)
         (work / "rootfs/big").write_bytes(bytes(3_000_000))
         store.add(work, {"config": {"Env": ["PATH=/bin"]}, "created": "2027-01-01T00:00:00Z"}, ["small"])
     script = """

@@ -60,7 +60,7 @@ def rm(parsed: Parsed) -> int:
 
     def act(host: Host, containers: Containers, container: Container) -> None:
         if parsed.has("--force"):
-            supervise.stop(host, containers, container, 0)
+            supervise.stop(host, containers, container, 0, SIGKILL)
         containers.remove(container)
 
     return each(parsed, act)

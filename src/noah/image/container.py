@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from noah.abi.errno import EAGAIN, LinuxError
+from noah.abi.errno import EAGAIN, ENOENT, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.store import SHORT, full_name, now, size_of
@@ -184,9 +184,14 @@ class Containers:
             return State("created", since=str(container.record.get("created", "")))
         state = State(said["status"], said.get("pid", 0), said.get("exit_code", 0), said.get("since", ""))
         if state.status == "running":
-            with self.lock(container) as free:
-                if free:
-                    return State("exited", 0, _KILLED, state.since)
+            try:
+                with self.lock(container) as free:
+                    if not free:
+                        return state
+            except LinuxError as error:
+                if error.errno != ENOENT:  # it has just been removed
+                    raise
+            return State("exited", 0, _KILLED, state.since)
         return state
 
     def _said(self, container: Container) -> dict[str, Any]:
@@ -228,14 +233,19 @@ class Containers:
             self.store.host.poller.poll([], _MOMENT_NS, signals=False)
 
     def remove(self, container: Container) -> None:
-        """Remove one that does not run. ImageError."""
-        self.settle(container)
-        with self.lock(container) as free:
-            if not free:
-                raise ImageError(f"container {container.name} is running: stop it first ('noah stop'), or say --force")
-            self.forget_box(container)
-            with self.store.work() as work:
-                container.directory.rename(work / "container")
+        """Remove one that does not run; nothing happens if another process has just done so. ImageError."""
+        try:
+            self.settle(container)
+            with self.lock(container) as free:
+                if not free:
+                    text = f"container {container.name} is running: stop it first ('noah stop'), or say --force"
+                    raise ImageError(text)
+                self.forget_box(container)
+                with self.store.work() as work:
+                    container.directory.rename(work / "container")
+        except (LinuxError, OSError):
+            if container.directory.exists():
+                raise
 
     def rename(self, container: Container, name: str) -> None:
         """Call it otherwise. ImageError for a name that is taken."""
