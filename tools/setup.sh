@@ -64,6 +64,7 @@ venv() {
     fi
     "$dir/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev]' </dev/null
     "$dir/bin/python" -m compileall -q src
+    "$dir/bin/python" tools/bundle.py
 }
 
 case ${1-} in

@@ -110,6 +110,9 @@ def _command(words: list[str]) -> int:
         what = "an option" if name.startswith("-") else "a command"
         text = f"{name!r} is not {what} of Noah" if name else "a command is missing, such as run, pull or images"
         return complain(f"{text}; see 'noah --help'")
+    from noah.host import bundle
+
+    bundle.use()
     from noah.cli.parse import UsageError
 
     try:
