@@ -70,7 +70,6 @@ def _run_image(name: str, parsed: Parsed, given: Options) -> int:
 
 def _image(store: Store, name: str, parsed: Parsed) -> Image:
     """The image of that name; what says where it comes from is pulled if it is not there (--pull)."""
-    from noah.cli.progress import Display
     from noah.cli.pull import get, is_source, name_in_store
     from noah.image.errors import NotFoundError
 
@@ -86,6 +85,8 @@ def _image(store: Store, name: str, parsed: Parsed) -> Image:
         except NotFoundError:
             if policy == "never":
                 raise
+    from noah.cli.progress import Display
+
     return get(store, name, parsed.only("--arch"), Display())[0]
 
 

@@ -48,8 +48,9 @@ _LAST: Final = (
     "mole",
     "owl",
 )
-_MOMENTS: Final = 100
-_MOMENT_NS: Final = 20_000_000
+_LEAST_NS: Final = 500_000
+_MOST_NS: Final = 20_000_000
+_MOMENTS_NS: Final = 2_000_000_000
 _MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
 _HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
@@ -226,11 +227,11 @@ class Containers:
 
     def settle(self, container: Container) -> None:
         """One that has noted its end may hold its lock a moment longer: wait for that."""
-        for _ in range(_MOMENTS):
+        for pause in pauses(_MOMENTS_NS):
             with self.lock(container) as free:
                 if free or self._said(container).get("status") == "running":
                     return
-            self.store.host.poller.poll([], _MOMENT_NS, signals=False)
+            self.store.host.poller.poll([], pause, signals=False)
 
     def remove(self, container: Container) -> None:
         """Remove one that does not run; nothing happens if another process has just done so. ImageError."""
@@ -307,6 +308,17 @@ class Containers:
         from noah.image.inside import Inside
 
         return Inside(self.host(container), bytes(container.rootfs))
+
+
+def pauses(limit_ns: int | None = None) -> Iterator[int]:
+    """How long to wait between looks at what cannot be waited for; mostly it comes within few ms. limit_ns: of all."""
+    pause = _LEAST_NS
+    while limit_ns is None or limit_ns > 0:
+        if limit_ns is not None:
+            pause = min(pause, limit_ns)
+            limit_ns -= pause
+        yield pause
+        pause = min(2 * pause, _MOST_NS)
 
 
 def refresh(inside: Inside) -> None:

@@ -11,7 +11,7 @@ from noah.abi.signal import SI_USER, SIGCHLD, SIGKILL, SIGTERM
 from noah.abi.wait import WNOHANG, WUNTRACED
 from noah.host.console import redirect
 from noah.image.console import Console
-from noah.image.container import State
+from noah.image.container import State, pauses
 from noah.image.errors import ImageError
 from noah.image.store import now
 from noah.kernel.box import Box
@@ -26,7 +26,7 @@ process in any case."""
 
 _LAST: Final = 4096  # bytes of the log that are looked at
 _SIGNS: Final = 2
-_PAUSE_NS: Final = 20_000_000
+_LOOK_NS: Final = 100_000_000
 
 
 def box_of(host: Host, container: Container, *, fresh: bool = False) -> Box:
@@ -185,14 +185,14 @@ def kill_all(host: Host, box: Box) -> None:
 
     Whoever has just been forked by a process that is killed comes to us before the box knows it.
     """
-    while True:
+    for pause in pauses():
         is_parent = _reap(host)
         rest = list(box.members())
         for pid in rest:
             _kill(host, pid, SIGKILL)
         if not rest and not is_parent:
             return
-        host.poller.poll([], _PAUSE_NS, signals=False)
+        host.poller.poll([], pause, signals=False)
 
 
 def _reap(host: Host) -> bool:
@@ -218,18 +218,20 @@ def stop(host: Host, containers: Containers, container: Container, timeout_s: in
     if state.status != "running":
         return
     _kill(host, state.pid, signo)
-    for _ in range(timeout_s * 1_000_000_000 // _PAUSE_NS):
+    for pause in pauses(timeout_s * 1_000_000_000):
         if containers.state(container).status != "running":
             return
-        host.poller.poll([], _PAUSE_NS, signals=False)
-    while containers.state(container).status == "running":
+        host.poller.poll([], pause, signals=False)
+    for pause in pauses():
+        if containers.state(container).status != "running":
+            return
         try:
             members = list(box_of(host, container).members())
         except LinuxError:  # its box is gone: it has just ended
             members = [state.pid]
         for pid in members:
             _kill(host, pid, SIGKILL)
-        host.poller.poll([], _PAUSE_NS, signals=False)
+        host.poller.poll([], pause, signals=False)
 
 
 def leave(host: Host) -> bool:
@@ -258,8 +260,9 @@ def send(host: Host, containers: Containers, container: Container, signo: int) -
 
 def wait(host: Host, containers: Containers, container: Container) -> int:
     """Until it has ended: its exit status."""
+    pause = pauses()
     while (state := containers.state(container)).status == "running":
-        host.poller.poll([], _PAUSE_NS, signals=False)
+        host.poller.poll([], next(pause), signals=False)
     return state.exit_code
 
 
@@ -275,4 +278,4 @@ def follow(
                 write(data)
             if not running:
                 return
-            host.poller.poll([], 5 * _PAUSE_NS, signals=False)
+            host.poller.poll([], _LOOK_NS, signals=False)
