@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def main() -> None:
         codes.append(code)
         end += len(code)
     index = marshal.dumps((version(), end, modules))
-    fresh = Path(place() + ".new")
+    fresh = Path(f"{place()}.{os.getpid()}")  # somebody else may be making it, too
     fresh.parent.mkdir(exist_ok=True)
     fresh.write_bytes(b"".join((len(index).to_bytes(8, "little"), index, *codes)))
     fresh.replace(place())

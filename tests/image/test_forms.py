@@ -91,6 +91,34 @@ def test_what_else_belongs_to_a_container(cli: Noah, box: Path, name: str, damag
     assert cli("rm", "box").returncode == 0
 
 
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"{}", b'{"name": "box", "command": 7, "volumes": null}', None])
+def test_record_of_a_container(cli: Noah, data: Path, box: Path, record: bytes | None) -> None:
+    """It is shown and removed as any other, by its name if that is left, else by its id."""
+    if record is None:
+        (box / "container.json").unlink()
+    else:
+        (box / "container.json").write_bytes(record)
+    name = "box" if b"box" in (record or b"") else box.name[:12]
+    assert cli("ps", "--all").stdout.splitlines()[1].split()[-1] == name
+    line = f"container {name} is damaged, or was made by another version of Noah (container.json is damaged); "
+    one_line(cli("start", name), 125, f"{line}'noah rm {name}' removes it\n")
+    one_line(cli("export", name), 1, line)
+    assert cli("inspect", name).returncode == 0
+    if record == b"{}":
+        assert "Deleted Containers" in cli("container", "prune", "--force").stdout
+    else:
+        assert cli("rm", name).returncode == 0
+    assert list((data / "containers").iterdir()) == []
+
+
+@pytest.mark.parametrize("state", [b"", b"[]", b"{}", b'{"status": "sleeping"}'])
+def test_state_of_a_container(cli: Noah, box: Path, state: bytes) -> None:
+    (box / "state.json").write_bytes(state)
+    assert "Created" in cli("ps", "--all").stdout
+    assert cli("start", "--attach", "box").returncode == 3
+    assert "Exited (3)" in cli("ps", "--all").stdout
+
+
 def test_every_command_about_an_unusable_container(cli: Noah, data: Path, box: Path, tmp_path: Path) -> None:
     of_another_version(box / "unfilled")
     before = sorted(box.iterdir())

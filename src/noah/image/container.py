@@ -53,6 +53,20 @@ _MOST_NS: Final = 20_000_000
 _MOMENTS_NS: Final = 2_000_000_000
 _MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
+_EMPTY: Final[dict[str, Any]] = {
+    "name": "",
+    "image": "",
+    "image_name": "",
+    "command": [],
+    "environ": {},
+    "cwd": "/",
+    "user": "0",
+    "volumes": [],
+    "created": "",
+    "engine": "auto",
+    "host": "auto",
+}
+"""What a record holds at least."""
 _HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
 
 
@@ -153,12 +167,17 @@ class Containers:
         """Newest first."""
         found = []
         for directory in self._directory.iterdir():
-            try:
-                record = json.loads((directory / "container.json").read_text("utf-8"))
-            except (OSError, ValueError):
-                continue  # it is just being removed
-            found.append(Container(directory.name, record, directory))
+            record = self._record(directory)
+            if record or directory.exists():  # else it has just been removed
+                found.append(Container(directory.name, _whole(directory, record), directory))
         return sorted(found, key=lambda container: str(container.record.get("created")), reverse=True)
+
+    def _record(self, directory: Path) -> dict[str, Any]:
+        try:
+            record = json.loads((directory / "container.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
 
     def find(self, name: str) -> Container:
         """By name, id or the beginning of an id. NotFoundError."""
@@ -197,10 +216,10 @@ class Containers:
 
     def _said(self, container: Container) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((container.directory / "state.json").read_text("utf-8"))
+            found = json.loads((container.directory / "state.json").read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return found
+        return found if isinstance(found, dict) and found.get("status") in ("running", "exited") else {}
 
     def note(self, container: Container, state: State) -> None:
         """Keep a state; for the container's process alone. OSError for a full disk."""
@@ -308,6 +327,14 @@ class Containers:
         from noah.image.inside import Inside
 
         return Inside(self.host(container), bytes(container.rootfs))
+
+
+def _whole(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """A record that can be shown, whatever is left of one, or another version of Noah has written."""
+    if all(isinstance(record.get(key), type(value)) for key, value in _EMPTY.items()):
+        return record
+    kept = {key: record[key] for key, value in _EMPTY.items() if isinstance(record.get(key), type(value))}
+    return _EMPTY | {"name": directory.name[:SHORT]} | kept | {"unusable": True}
 
 
 def pauses(limit_ns: int | None = None) -> Iterator[int]:

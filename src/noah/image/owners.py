@@ -52,6 +52,10 @@ def host_of_image(store: Store, image: Image, *, owned: bool = False) -> Host:
 def host_of_container(store: Store, container: Container) -> Host:
     """The host, its files as they are seen in a container. ImageError, LinuxError."""
     remedy = f"'noah rm {container.name}' removes it"
+    if container.record.get("unusable"):
+        raise _unusable(
+            f"container {container.name}", FormError(bytes(container.directory / "container.json"), "damaged"), remedy
+        )
     try:
         image = store.find(container.record["image"])
     except NotFoundError:
