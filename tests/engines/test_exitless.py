@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 from tests.engines.guest import CODE, Guest, in_child, take_signal
 
-from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL
+from noah.vm.api import EXIT_INTERRUPTED, EXIT_SYSCALL, Vcpu
 from noah.vm.arch.x86_64 import R8, R9, R10, R11, RAX, RBP, RBX, RCX, RDI, RDX, RFLAGS, RIP, RSI, RSP
 from noah.vm.arch.x86_system import MAIL, MAIL_ADDRESS
 from noah.vm.kvm import exitless
@@ -252,20 +252,74 @@ def test_forked_child_has_a_server_of_its_own(guest: Guest) -> None:
     assert guest.regs[RBP] == 3 * 6
 
 
-def test_second_vcpu_ends_the_sessions(guest: Guest) -> None:
-    server = Server()
-    guest.vcpu.answer_beside(server)
+def loop(vcpu: Vcpu, calls: int) -> int:
+    """Run LOOP on a vCPU; the calls that no server took are answered here. Their number."""
+    vcpu.regs[RIP], vcpu.regs[RBX], vcpu.regs[RBP] = CODE, calls, 0
+    by_exit = 0
+    while (kind := vcpu.run()) == EXIT_INTERRUPTED or vcpu.regs[RAX] != LAST:
+        if kind == EXIT_SYSCALL:
+            by_exit += 1
+            vcpu.regs[RAX] *= 3
+    assert vcpu.regs[RBP] == 3 * calls * (calls + 1) // 2
+    return by_exit
+
+
+def test_each_vcpu_has_a_mailbox(guest: Guest) -> None:
     guest.place(LOOP)
-    guest.regs[RBX], guest.regs[RBP] = 20, 0
-    answer(guest, server)
-    before = len(server.calls)
     twin = guest.machine.clone_vcpu(guest.vcpu)
-    for vcpu in (guest.vcpu, twin):
-        vcpu.regs[RIP], vcpu.regs[RBX] = CODE, 5
-        assert vcpu.run() == EXIT_SYSCALL
-        assert vcpu.regs[RAX] == 5
-    assert len(server.calls) == before
+    for vcpu in (guest.vcpu, twin, guest.vcpu):
+        server = Server()
+        vcpu.answer_beside(server)
+        by_exit = loop(vcpu, CALLS)
+        assert by_exit + len(server.calls) == CALLS
+        assert len(server.calls) > CALLS // 2
     guest.machine.free_vcpu(twin)
+    again = guest.machine.clone_vcpu(guest.vcpu)  # KVM's vCPU is the same
+    assert loop(again, 20) == 20
+    server = Server()
+    again.answer_beside(server)
+    assert loop(again, CALLS) + len(server.calls) == CALLS
+    guest.machine.free_vcpu(again)
+
+
+def test_one_of_several_vcpus_has_a_session(guest: Guest) -> None:
+    """The calls of the others are answered, too: by exits."""
+    guest.place(LOOP)
+    servers = [Server(), Server()]
+    ready, done = threading.Event(), threading.Event()
+    vcpu = guest.machine.clone_vcpu(guest.vcpu)
+
+    def other() -> None:
+        vcpu.adopt()
+        vcpu.answer_beside(servers[1])
+        ready.set()
+        while not done.is_set():
+            by_exit = loop(vcpu, CALLS)
+            assert by_exit + len(servers[1].calls) == CALLS
+            servers[1].calls.clear()
+        guest.machine.free_vcpu(vcpu)
+
+    guest.vcpu.answer_beside(servers[0])
+    thread = threading.Thread(target=other)
+    thread.start()
+    ready.wait()
+    for _ in range(10):
+        by_exit = loop(guest.vcpu, CALLS)
+        assert by_exit + len(servers[0].calls) == CALLS
+        servers[0].calls.clear()
+    done.set()
+    thread.join()
+
+
+def test_more_vcpus_than_mailboxes(guest: Guest) -> None:
+    guest.place(LOOP)
+    others = [guest.machine.clone_vcpu(guest.vcpu) for _ in range(exitless.COUNT)]
+    server = Server()
+    others[-1].answer_beside(server)
+    assert loop(others[-1], CALLS) == CALLS
+    assert server.calls == []
+    for vcpu in others:
+        guest.machine.free_vcpu(vcpu)
 
 
 def test_guest_that_scribbles_over_the_mailbox_harms_nobody(guest: Guest) -> None:

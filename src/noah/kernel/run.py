@@ -37,7 +37,7 @@ def run(task: Task, table: list[Callable[..., int]], beside: frozenset[int] = fr
     process = task.process
     if beside:
         task.vcpu.answer_beside(answerer(task, table, beside))
-    process.run_task = lambda other: _run_beside(other, table)
+    process.run_task = lambda other: _run_beside(other, table, beside)
     try:
         _loop(task, table)
     except ProcessExit as how:
@@ -47,11 +47,13 @@ def run(task: Task, table: list[Callable[..., int]], beside: frozenset[int] = fr
     raise AssertionError("the host process outlives its guest")
 
 
-def _run_beside(task: Task, table: list[Callable[..., int]]) -> None:
+def _run_beside(task: Task, table: list[Callable[..., int]], beside: frozenset[int]) -> None:
     """What the host thread of another thread does."""
     threads = task.process.threads
     assert threads is not None
     task.vcpu.adopt()
+    if beside:
+        task.vcpu.answer_beside(answerer(task, table, beside))
     try:
         threads.enter(task)
         _loop(task, table)
@@ -73,8 +75,9 @@ def answerer(task: Task, table: list[Callable[..., int]], beside: frozenset[int]
         threads = process.threads
         task.beside = True
         try:
-            if threads is not None:  # others that have ended
-                threads.enter(task)
+            if threads is not None and not threads.try_enter(task):
+                threads = None  # there is nothing to leave
+                return None
             result = table[nr](task, *registers)
         except LinuxError as error:
             if -error.errno in _RESTARTS:  # a signal came before anything had been done

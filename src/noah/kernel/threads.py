@@ -69,6 +69,17 @@ class Threads:
     def enter(self, task: Task) -> None:
         """Come into the kernel. Raises ThreadExit when the thread is to end."""
         self._lock.acquire()
+        self._come_in(task)
+
+    def try_enter(self, task: Task) -> bool:
+        """As enter(), unless another thread is in the kernel, which may be waiting until this one leaves the guest."""
+        lock = self._lock
+        if isinstance(lock, Turns) or not lock.acquire(False):
+            return False
+        self._come_in(task)
+        return True
+
+    def _come_in(self, task: Task) -> None:
         self.holder = task
         task.where = KERNEL
         self._process.signals.recalculate(task)

@@ -91,8 +91,12 @@ def test_answers_are_given_in_the_kernel_also_where_there_have_been_other_thread
     seen: list[int] = []
 
     class Threads:
-        def enter(self, task: Task) -> None:
-            task.where = KERNEL
+        is_free = True
+
+        def try_enter(self, task: Task) -> bool:
+            if self.is_free:
+                task.where = KERNEL
+            return self.is_free
 
         def leave(self, task: Task, where: int) -> None:
             task.where = where
@@ -101,7 +105,8 @@ def test_answers_are_given_in_the_kernel_also_where_there_have_been_other_thread
         seen.append(task.where)
         return 0
 
-    task.process.threads = cast("Any", Threads())
+    threads = Threads()
+    task.process.threads = cast("Any", threads)
     task.where = GUEST
     answer = answerer(task, [looks, _fails, _ends], frozenset(range(3)))
     assert answer(0, 0, 0, 0, 0, 0, 0) == (0, False)
@@ -109,6 +114,9 @@ def test_answers_are_given_in_the_kernel_also_where_there_have_been_other_thread
     for number in (1, 2):
         answer(number, 0, 0, 0, 0, 0, 0)
         assert task.where == GUEST
+    threads.is_free = False
+    assert answer(0, 0, 0, 0, 0, 0, 0) is None
+    assert seen == [KERNEL]
 
 
 class _Set(PollSet):

@@ -6,8 +6,8 @@
     GDT      segments with the selectors that Linux has
     IDT      each vector leads to its stub
     STUBS    an `out` for each vector
-    TRAP     where SYSCALL leads: `out`, and the two ways back; a stub that may do without `out` (noah.vm.kvm.exitless)
-    MAIL     what that stub shares with its server
+    TRAP     where SYSCALL leads: `out`, and the two ways back; stubs that may do without `out` (noah.vm.kvm.exitless)
+    MAIL     what such a stub shares with its server
     SLOTS    512 bytes for each vCPU: its task state segment, then its exception stack
 
 Only slots are written, by the CPU and by the engine, and the mail page: everything else can be read-only.

@@ -15,12 +15,14 @@ the mailbox, too: what it can bring about by that are calls that it could make a
 The server stays off the processor on which the vCPU's thread ran when it was woken: where another process keeps the
 second one busy, the host's scheduler else often puts both on one, and no call is answered in time.
 
-There is one mailbox, so a process with a second vCPU goes without.
+The first vCPUs of a machine have a stub and a mailbox each, and one of them at a time has a session: the others' calls
+leave the guest. Where there are threads, the server answers only if no other thread is in the kernel just then.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 import sys
@@ -34,11 +36,15 @@ from noah.vm.api import Answer, Registers
 from noah.vm.arch.x86_64 import RAX, RCX, RIP
 from noah.vm.arch.x86_code import JMP, JRCXZ, Code
 from noah.vm.arch.x86_system import FMASK, MAIL, MAIL_ADDRESS, PORT, TRAP, TRAP_ADDRESS
-from noah.vm.arena import PAGE, Arena
+from noah.vm.arena import Arena
 from noah.vm.kvm import words as inner
 from noah.vm.kvm.words import Words
 
-# The mailbox. Words of 4 bytes:
+COUNT: Final = 7
+"""How many vCPUs have a stub and a mailbox."""
+_MAILBOX: Final = 128  # bytes; in the mail page, from its beginning on
+
+# A mailbox. Words of 4 bytes:
 OPEN: Final = 0  # a server watches
 POSTED: Final = 4  # there is a call without an answer
 TAKEN: Final = 8  # the server has begun to answer it
@@ -59,10 +65,11 @@ _PATIENCE: Final = 800  # turns of the stub's loop (some 50 ns each) until the s
 _FIRST_PATIENCE: Final = 2000  # if it has just been woken
 _MORE_PATIENCE: Final = 10_000  # if it has: some calls make a directory of a container first
 
-_STUB: Final = 0x20  # in the trap page, behind its other code
-STUB_ADDRESS: Final = TRAP_ADDRESS + _STUB
+_STUBS: Final = 0x800  # in the trap page, behind its other code
+_STUB_SIZE: Final = 256
+_STUBS_ADDRESS: Final = TRAP_ADDRESS + _STUBS
+_STUBS_END: Final = _STUBS_ADDRESS + COUNT * _STUB_SIZE
 _EXIT: Final = bytes((0xE6, PORT))  # out %al,$port
-_ENTRY: Final = bytes((0xEB, _STUB - 2))  # jmp stub
 
 _JUMP_SIZE: Final = 5
 _NONE: Final = -1 << 31  # no call has this number
@@ -114,15 +121,27 @@ class OneOrMore(Protocol):
     def device(self) -> Device: ...
 
     @property
-    def vcpus(self) -> Sequence[object]: ...
+    def vcpus(self) -> Sequence[OneOfThem]: ...
 
 
-def _assemble() -> Code:
-    """The stub. It changes no flags, and of the registers only those that SYSCALL leaves to it: rax, rcx."""
-    code = Code(STUB_ADDRESS)
+class OneOfThem(Protocol):
+    """A vCPU of such a machine."""
+
+    @property
+    def in_session(self) -> bool: ...
+
+
+def stub_address(number: int) -> int:
+    """Where the SYSCALLs of a vCPU go, when it is to have sessions."""
+    return _STUBS_ADDRESS + number * _STUB_SIZE
+
+
+def _assemble(number: int) -> Code:
+    """A stub. It changes no flags, and of the registers only those that SYSCALL leaves to it: rax, rcx."""
+    code = Code(stub_address(number))
 
     def mail(text: str, field: int, *immediates: int) -> None:
-        code.reach(text, MAIL_ADDRESS + field, *immediates)
+        code.reach(text, MAIL_ADDRESS + number * _MAILBOX + field, *immediates)
 
     mail("48 89 0d", _RIP)  # mov %rcx,rip
     mail("8b 0d", OPEN)  # mov open,%ecx
@@ -172,16 +191,15 @@ def _assemble() -> Code:
     return code
 
 
-_CODE: Final = _assemble()
-STUB: Final = _CODE.finish()
-STUB_END: Final = STUB_ADDRESS + len(STUB)
+_CODE: Final = _assemble(0)
+_CODE.finish()
 _POST: Final = _CODE.at("post")
 _WATCH: Final = _CODE.at("watch")
 
 
 def is_call(rip: int) -> bool:
     """Whether a vCPU that stands there is in a SYSCALL that has not been answered by an exit."""
-    return STUB_ADDRESS <= rip < STUB_END or rip == TRAP_ADDRESS
+    return _STUBS_ADDRESS <= rip < _STUBS_END or rip == TRAP_ADDRESS
 
 
 def unwind(regs: Registers, arena: Arena) -> bool:
@@ -189,28 +207,42 @@ def unwind(regs: Registers, arena: Arena) -> bool:
 
     The same for the trap page's first instruction, which changes neither.
     """
-    at = regs[RIP] - STUB_ADDRESS
-    words = arena.words
+    if regs[RIP] == TRAP_ADDRESS:
+        return False
+    number, at = divmod(regs[RIP] - _STUBS_ADDRESS, _STUB_SIZE)
+    words, mail = arena.words, MAIL + number * _MAILBOX
     if at > 0:
-        regs[RCX] = words[MAIL + _RIP >> 3]
+        regs[RCX] = words[mail + _RIP >> 3]
     if at < _POST:
         return False
-    regs[RAX] = words[MAIL + _NUMBER >> 3]
+    regs[RAX] = words[mail + _NUMBER >> 3]
     return at >= _WATCH
 
 
-def install(arena: Arena, words: Words | None, *, opened: bool) -> None:
-    """Let SYSCALL lead to the stub, or to an exit; on both ways through the code of noah.vm.kvm.words, if there is any.
+@functools.cache
+def _stubs(number: int | None) -> bytes:
+    """All of them. number: of the call that the code of noah.vm.kvm.words is for; the stubs lead to that."""
+    stubs = bytearray()
+    for index in range(COUNT):
+        code = _assemble(index)
+        stub = bytearray(code.finish())
+        if number is not None:
+            struct.pack_into("<i", stub, code.at("number"), -number)
+            start = code.at("exit")
+            stub[start : start + _JUMP_SIZE] = inner.jump_from(TRAP + _STUBS + len(stubs) + start)
+        stubs += stub.ljust(_STUB_SIZE, b"\0")
+    return bytes(stubs)
 
-    While no vCPU runs.
+
+def install(arena: Arena, words: Words | None) -> None:
+    """Let SYSCALL lead to an exit, through the code of noah.vm.kvm.words if there is any; and put the stubs there.
+
+    While no vCPU runs, or with what is there already.
     """
-    at = TRAP + _STUB
-    arena.view[at : at + len(STUB)] = STUB
-    if words is not None:
-        struct.pack_into("<i", arena.view, at + _CODE.at("number"), -words.number)
-        start = at + _CODE.at("exit")
-        arena.view[start : start + _JUMP_SIZE] = inner.jump_from(start)
-    entry = _ENTRY if opened else inner.jump_from(TRAP) if words is not None else _EXIT
+    at = TRAP + _STUBS
+    stubs = _stubs(None if words is None else words.number)
+    arena.view[at : at + len(stubs)] = stubs
+    entry = inner.jump_from(TRAP) if words is not None else _EXIT
     arena.view[TRAP : TRAP + len(entry)] = entry
 
 
@@ -221,11 +253,9 @@ class Exitless:
         "_answer",
         "_answered",
         "_apart",
-        "_arena",
         "_chunks",
         "_closing",
         "_cpus",
-        "_inside",
         "_last",
         "_lock",
         "_machine",
@@ -238,19 +268,23 @@ class Exitless:
         "_wake",
         "_words",
         "goes_on",
+        "inside",
     )
 
-    def __init__(self, machine: OneOrMore, answer: Answer) -> None:
-        arena = self._arena = machine.arena
+    def __init__(self, machine: OneOrMore, number: int, answer: Answer) -> None:
+        """number: the vCPU's, below COUNT."""
+        mailbox = MAIL + number * _MAILBOX
         self._machine = machine
         self._answer = answer
-        self._mail = arena.view[MAIL : MAIL + PAGE].cast("I")
-        self._words = arena.view[MAIL : MAIL + PAGE].cast("Q")
+        self._mail = machine.arena.view[mailbox : mailbox + _MAILBOX].cast("I")
+        self._words = machine.arena.view[mailbox : mailbox + _MAILBOX].cast("Q")
         self._lock = allocate_lock()  # held by who is in the kernel
         self._lock.acquire()
         self._wake = allocate_lock()
         self._wake.acquire()
-        self._parked = self._inside = False
+        self._parked = False
+        self.inside = False
+        """A session is under way."""
         self._started = self._closing = False
         self._answered = 0
         self._server = 0  # the host's id of its thread
@@ -267,7 +301,7 @@ class Exitless:
         now = perf_counter_ns()
         dense = now - self._last < _DENSE_NS
         self._last = now
-        if not dense or len(self._machine.vcpus) > 1:
+        if not dense or any(vcpu.in_session for vcpu in self._machine.vcpus):
             return False
         self._chunks += 1
         # The server is made a chunk before it is needed: it takes a while to come up.
@@ -288,19 +322,17 @@ class Exitless:
     def begin(self) -> None:
         """The vCPU goes to guest code; calls may be answered beside."""
         self._answered = 0
-        if self._arena.view[TRAP] != _ENTRY[0]:
-            install(self._arena, self._machine.words, opened=True)
         mail = self._mail
         mail[POSTED >> 2] = mail[TAKEN >> 2] = 0
         mail[PATIENCE >> 2] = _FIRST_PATIENCE
         mail[OPEN >> 2] = 1
-        self._inside = True
+        self.inside = True
         self._lock.release()
         self._wake_server()
 
     def end(self) -> None:
         """The vCPU is back."""
-        self._inside = False
+        self.inside = False
         self._lock.acquire()
         self._mail[OPEN >> 2] = 0
         if self._answered >= _WORTH:
@@ -351,7 +383,7 @@ class Exitless:
     def _session(self) -> None:
         mail, lock, device = self._mail, self._lock, self._machine.device.fd
         idle = 0
-        while self._inside and lock.acquire(False):
+        while self.inside and lock.acquire(False):
             # Without the lock the page may not even be there: execve(2) gives the guest new memory.
             stays = True
             if mail[POSTED >> 2]:

@@ -143,7 +143,7 @@ class KvmMachine:
         for number in range(self._vcpu_count):
             self._place_slot(number)
         self._cover(0, arena.top)
-        if self.words is not None:
+        if self.trap_level == ON_USER:
             self._install_words(watch=False)
 
     def _place_slot(self, number: int) -> None:
@@ -179,7 +179,7 @@ class KvmMachine:
         """
         with self._lock:
             if self.vcpus:
-                self._install_words(watch=True)  # without sessions: there is one mailbox
+                self._install_words(watch=True)
             if self._idle:
                 number, fd, run = self._idle.pop()
                 self._place_slot(number)
@@ -210,7 +210,7 @@ class KvmMachine:
         return inner.tables(self.arena)
 
     def _install_words(self, *, watch: bool) -> None:
-        exitless.install(self.arena, self.words, opened=False)
+        exitless.install(self.arena, self.words)
         if self.words is not None:
             self.words.install(self.arena, watch=watch and len(exitless.processors()) > 1)
 
@@ -383,7 +383,6 @@ class KvmMachine:
 
     def clone_vcpu(self, vcpu: Vcpu) -> KvmVcpu:
         assert isinstance(vcpu, KvmVcpu)
-        vcpu.end_session()
         return KvmVcpu(self, vcpu)
 
     def free_vcpu(self, vcpu: Vcpu) -> None:

@@ -56,6 +56,11 @@ def prepare(fd: int, device: Device) -> None:
         pass  # the self-test of the clock pages decides
 
 
+def let_syscall_lead_to(fd: int, address: int) -> None:
+    """Instead of the beginning of the trap page. fd: the vCPU's descriptor."""
+    ioctl(fd, _SET_MSRS, struct.pack("<IIIIQ", 1, 0, _LSTAR, 0, address))
+
+
 def initial_sregs(number: int, root: int) -> bytes:
     """struct kvm_sregs in user mode. root: where the page tables are, guest-physical."""
     sregs = USER_CODE_SEGMENT + USER_DATA_SEGMENT * 5 + task_segment(number) + bytes(24)

@@ -53,7 +53,14 @@ from noah.vm.arch.x86_system import (
 )
 from noah.vm.arena import PAGE
 from noah.vm.kvm import exitless
-from noah.vm.kvm.setup import USER_CODE_SEGMENT, USER_DATA_SEGMENT, initial_sregs, prepare, task_segment
+from noah.vm.kvm.setup import (
+    USER_CODE_SEGMENT,
+    USER_DATA_SEGMENT,
+    initial_sregs,
+    let_syscall_lead_to,
+    prepare,
+    task_segment,
+)
 
 if TYPE_CHECKING:
     from noah.vm.kvm.machine import KvmMachine
@@ -127,6 +134,7 @@ class KvmVcpu:
     __slots__ = (
         "_answer",
         "_call_done",
+        "_entry",
         "_exitless",
         "_fd",
         "_frame",
@@ -182,6 +190,7 @@ class KvmVcpu:
         self._run_words[_VALID_REGS] = 1
         self._run[_IMMEDIATE_EXIT] = self._run[_REQUEST_WINDOW] = 0
         self._call_done = machine.words.done if machine.words is not None else TRAP_DONE
+        self._entry = TRAP_ADDRESS  # where SYSCALL leads, where it is known better than that
         self._runs = 0
         self._window_at = _WINDOW_START if machine.trap_level == ON_USER else -1
         self._window_faults = self._window_spurious = 0
@@ -228,7 +237,7 @@ class KvmVcpu:
         except OSError as error:
             return self._not_run(error)
         address = regs[RIP]
-        if address == TRAP_ADDRESS or address == self._call_done or address == TRAP_DONE:
+        if address == self._entry or address == self._call_done or address == TRAP_DONE:
             self._parked = self._machine.trap_level
             regs[RIP] = regs[RCX]
             regs[RFLAGS] = regs[R11]
@@ -238,9 +247,11 @@ class KvmVcpu:
     def _consider_session(self, answer: Answer) -> exitless.Exitless | None:
         """CHUNK runs have passed: what a session needs, if one shall begin. Many processes end before they need it."""
         if self._exitless is None:
-            if len(exitless.processors()) < 2:
+            if len(exitless.processors()) < 2 or self._number >= exitless.COUNT:
                 return None
-            self._exitless = exitless.Exitless(self._machine, answer)
+            self._exitless = exitless.Exitless(self._machine, self._number, answer)
+            self._entry = exitless.stub_address(self._number)
+            let_syscall_lead_to(self._fd, self._entry)
         return self._exitless if self._exitless.consider() else None
 
     def _run_session(self, session: exitless.Exitless) -> int:
@@ -299,10 +310,10 @@ class KvmVcpu:
             self._exitless.close()
             self._exitless = None
 
-    def end_session(self) -> None:
-        """There will be a second vCPU."""
-        if self._exitless is not None:
-            self._exitless.goes_on = False
+    @property
+    def in_session(self) -> bool:
+        """Whether its calls may be answered without an exit now."""
+        return self._exitless is not None and self._exitless.inside
 
     def host_thread_changed(self) -> None:
         if self._exitless is not None and self._answer is not None:
