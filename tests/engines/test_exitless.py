@@ -341,3 +341,19 @@ def test_guest_that_scribbles_over_the_mailbox_harms_nobody(guest: Guest) -> Non
     else:
         raise AssertionError("the guest does not get on")
     assert guest.machine.arena.view[MAIL : MAIL + 4]
+
+
+def test_server_ends_when_it_is_not_needed_and_comes_back(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exitless, "_KEEP", 0.02)
+    guest.place(LOOP)
+    server = Server()
+    guest.vcpu.answer_beside(server)
+    threads = len(os.listdir("/proc/self/task"))
+    for _ in range(3):
+        server.calls.clear()
+        assert loop(guest.vcpu, CALLS) + len(server.calls) == CALLS
+        assert len(server.calls) > CALLS // 2
+        deadline = time.monotonic() + 10
+        while len(os.listdir("/proc/self/task")) > threads and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(os.listdir("/proc/self/task")) == threads

@@ -239,6 +239,14 @@ def is_free(port: int) -> bool:
     return False
 
 
+def await_true(condition: Callable[[], bool]) -> None:
+    """Waits until something is so that is to come about by itself."""
+    deadline = time.monotonic() + _END_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def in_parallel(count: int, work: Callable[[int], None]) -> None:
     """Calls work(0) ... work(count - 1) on as many threads; the first exception is raised here."""
     failures: list[BaseException] = []

@@ -14,6 +14,7 @@ from tests.servers.serving import (
     NATIVE,
     TARGETS,
     Target,
+    await_true,
     client,
     everyone_s_directory,
     free_port,
@@ -174,6 +175,8 @@ def test_apache() -> None:
             many(port)
             server.send(signal.SIGUSR1)  # new children, once the old ones are idle
             assert get(port) == b"hello\n"
+            # It forgets a SIGTERM that comes before it has begun anew.
+            await_true(lambda: (work / "error.log").read_text().count("resuming normal operations") == 2)
             found[-1].append(b"%d" % server.stop())
             assert is_free(port)
     assert found[0][:3] == [b"abc0 0cba\n", b"abc1 1cba\n", b"abc2 2cba\n"]

@@ -16,6 +16,7 @@ from tests.servers.serving import (
     NATIVE,
     TARGETS,
     Target,
+    await_true,
     client,
     everyone_s_directory,
     free_port,
@@ -150,4 +151,4 @@ def test_new_workers_under_load() -> None:
         in_parallel(9, ask)
         # All processes of a killed server end, and its shared memory with them.
         server.kill_all()
-        assert is_free(port)
+        await_true(lambda: is_free(port))

@@ -26,7 +26,7 @@ import functools
 import os
 import struct
 import sys
-from _thread import allocate_lock, get_native_id, start_new_thread
+from _thread import LockType, allocate_lock, get_native_id, start_new_thread
 from collections.abc import Sequence
 from fcntl import ioctl
 from time import perf_counter_ns
@@ -83,6 +83,7 @@ _POOR: Final = 4  # stretches in a row that are not good and end the session
 _MOST_PAUSE: Final = 4096  # chunks
 _IDLE: Final = 120  # looks of the server at an empty mailbox, some 0.4 us each
 _GET_API_VERSION: Final = 0xAE00  # <linux/kvm.h>
+_KEEP: Final = 1.0  # seconds that the server's thread stays without a session
 _SWITCH_INTERVAL: Final = 20e-6  # how long the vCPU's thread waits for the interpreter while the server watches
 
 
@@ -280,8 +281,7 @@ class Exitless:
         self._words = machine.arena.view[mailbox : mailbox + _MAILBOX].cast("Q")
         self._lock = allocate_lock()  # held by who is in the kernel
         self._lock.acquire()
-        self._wake = allocate_lock()
-        self._wake.acquire()
+        self._wake = allocate_lock()  # of the server that there is
         self._parked = False
         self.inside = False
         """A session is under way."""
@@ -308,10 +308,12 @@ class Exitless:
         return self._start() and self._chunks >= self._pause
 
     def _start(self) -> bool:
-        """Make the server, once in a process. False: the host has no room for it."""
+        """Make the server, if there is none. False: the host has no room for it."""
         if not self._started:
+            self._wake = allocate_lock()
+            self._wake.acquire()
             try:
-                start_new_thread(self._serve, ())
+                start_new_thread(self._serve, (self._wake,))
             except RuntimeError:
                 self._pause = 1 << 62
                 return False
@@ -328,7 +330,8 @@ class Exitless:
         mail[OPEN >> 2] = 1
         self.inside = True
         self._lock.release()
-        self._wake_server()
+        if self._start():
+            self._wake_server()
 
     def end(self) -> None:
         """The vCPU is back."""
@@ -373,11 +376,15 @@ class Exitless:
 
     # -- the server
 
-    def _serve(self) -> None:
+    def _serve(self, wake: LockType) -> None:
         self._server = get_native_id()
+        self._apart = -1
         while not self._closing:
             self._parked = True
-            self._wake.acquire()
+            if not wake.acquire(timeout=_KEEP):
+                self._parked = False
+                self._started = False  # from now on, another one may be made
+                return
             self._session()
 
     def _session(self) -> None:
