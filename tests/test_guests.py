@@ -92,6 +92,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "proc_misc-membarrier": "no portable call makes other threads pass a barrier: membarrier offers no command",
         "time_clock-clocks_of_children": "no portable call tells the CPU time of another process: EINVAL",
         "tty_pty-lock": "no portable call tells whether a terminal is locked: TIOCGPTLCK is ENOTTY",
+        "tty_pty-locked_attributes": "no portable call tells which attributes are locked: TIOCGLCKTRMIOS is ENOTTY",
         "event_epoll-edge_of_a_part": "poll(2) does not tell old data from new: rather an edge too many",
         "event_fd-sent_to_another_process": "timers and epoll sets are no descriptors here: no socket carries them",
         "event_inotify-directory": "nothing tells who opens, reads or closes a file",

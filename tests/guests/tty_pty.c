@@ -75,6 +75,15 @@ CASE(lock) {
     say("%d", locked);
 }
 
+CASE(locked_attributes) {
+    make_pty();
+    struct termios locked;
+    memset(&locked, 1, sizeof locked);
+    CHECK("TIOCGLCKTRMIOS", ioctl(slave, TIOCGLCKTRMIOS, &locked));
+    say("i %o o %o c %o l %o", locked.c_iflag, locked.c_oflag, locked.c_cflag, locked.c_lflag);
+    CHECK("TIOCGLCKTRMIOS nowhere", ioctl(slave, TIOCGLCKTRMIOS, (void *)8));
+}
+
 CASE(attributes) {
     make_pty();
     struct termios t, back;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from noah.abi import ioctl as cmd
 from noah.abi import termios
-from noah.abi.errno import EBADF, EINVAL, EIO, ERESTARTSYS, LinuxError
+from noah.abi.errno import EBADF, EINVAL, EIO, EPERM, ERESTARTSYS, LinuxError
 from noah.abi.fcntl import O_ACCMODE, O_CLOEXEC, O_NOCTTY, O_RDONLY, O_WRONLY
 from noah.abi.poll import POLLIN
 from noah.abi.signal import SIGTTIN, SIGTTOU
@@ -290,11 +290,19 @@ def _lock_pts(file: TtyFile, caller: Caller, argument: int) -> int:
     return 0
 
 
-def _ask_host(request: int) -> Callable[[TtyFile, Caller, int], int]:
-    """An int that the host tells."""
+def _lock_attributes(file: TtyFile, caller: Caller, argument: int) -> int:
+    """TIOCSLCKTRMIOS: say which attributes nobody may change."""
+    if not caller.creds.privileged:
+        raise LinuxError(EPERM)
+    locked = bytearray(caller.mem.read(argument, TermiosLayout.struct.size))
+    return caller.host.ttys.ioctl_passthrough(file.fd, cmd.TIOCSLCKTRMIOS, locked)
+
+
+def _ask_host(request: int, size: int = 4) -> Callable[[TtyFile, Caller, int], int]:
+    """An int that the host tells, or another structure that is Linux' everywhere."""
 
     def ask(file: TtyFile, caller: Caller, argument: int) -> int:
-        answer = bytearray(4)
+        answer = bytearray(size)
         result = caller.host.ttys.ioctl_passthrough(file.fd, request, answer)
         caller.mem.write(argument, answer)
         return result
@@ -353,6 +361,8 @@ _IOCTLS: Final[dict[int, Callable[[TtyFile, Caller, int], int]]] = {
     cmd.TIOCNXCL: _tell_host(cmd.TIOCNXCL),
     cmd.TIOCGEXCL: _ask_host(cmd.TIOCGEXCL),
     cmd.TIOCGPTPEER: _open_peer,
+    cmd.TIOCGLCKTRMIOS: _ask_host(cmd.TIOCGLCKTRMIOS, TermiosLayout.struct.size),
+    cmd.TIOCSLCKTRMIOS: _lock_attributes,
     cmd.TIOCSTI: _refuse,
 }
 KNOWN: Final = frozenset(_IOCTLS)
