@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from noah.abi.errno import EPERM, LinuxError
+from noah.abi.errno import EPERM, ESTALE, LinuxError
+from noah.fs.clone import Cloner
 from noah.fs.inodelist import list_inodes
-from noah.fs.tree import remove_tree, walk
+from noah.fs.tree import Descent, remove_tree, walk
 from noah.host.select import make_host
+from noah.image.export import Exporter
 from noah.image.store import Store, own_size, size_of
 
 DEEP = 3000
@@ -108,3 +111,35 @@ def test_container_with_a_deep_tree_does_not_stop_the_store(store: Store, deep: 
     deep.mkdir()
     with store.work() as work:
         assert list((store.directory / "work").iterdir()) == [work]
+
+
+@pytest.mark.usefixtures("few_descriptors")
+def test_deep_trees_are_copied(deep: Path, host: str, tmp_path: Path) -> None:
+    own = make_host(host)
+    Cloner(own, own).tree(bytes(deep), bytes(tmp_path / "copy"))
+    assert size_of(own, tmp_path / "copy") == 3 * DEEP
+    remove_tree(own, bytes(tmp_path / "copy"))
+
+
+@pytest.mark.usefixtures("few_descriptors")
+def test_deep_trees_are_archived(deep: Path, host: str, tmp_path: Path) -> None:
+    with (tmp_path / "archive").open("wb") as archive:
+        Exporter(make_host(host), archive).tree(bytes(deep))
+    with tarfile.open(tmp_path / "archive") as members:
+        names = members.getnames()
+    assert len(names) == 2 * DEEP
+    assert names[:4] == ["d", "d/d", "d/d/d", "d/d/d/d"]
+    assert "d/" * DEEP + "file" not in names
+    assert "d/" * (DEEP - 1) + "file" in names
+
+
+def test_who_is_moved_meanwhile_does_not_lead_elsewhere(tmp_path: Path, host: str) -> None:
+    (tmp_path / "root/a/b").mkdir(parents=True)
+    at = Descent(make_host(host).files, -100, bytes(tmp_path / "root"))
+    at.down(b"a")
+    at.down(b"b")
+    (tmp_path / "root/a/b").rename(tmp_path / "b")
+    with pytest.raises(LinuxError) as failed:
+        at.up()
+    assert failed.value.errno == ESTALE
+    at.close()

@@ -13,14 +13,15 @@ from noah.abi.fcntl import (
     AT_FDCWD,
     AT_SYMLINK_NOFOLLOW,
     O_CREAT,
-    O_DIRECTORY,
     O_EXCL,
     O_NOFOLLOW,
     O_RDONLY,
     O_WRONLY,
 )
+from noah.abi.limits import PATH_MAX
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from noah.fs.owned import are_owned
+from noah.fs.tree import Descent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,27 +75,29 @@ class Cloner:
         """
         self._replace = replace
         self._with_content = content
-        self._copy(source, name, target, new, new)
-
-    def _copy(self, source: int, name: bytes, target: int, new: bytes, path: bytes) -> None:
-        files = self._files
         stat = self._from.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
+        if stat.mode & S_IFMT == S_IFDIR:
+            self._directory(source, name, target, new, stat)
+        else:
+            self._file(source, name, target, new, new, stat)
+
+    def _file(self, source: int, name: bytes, target: int, new: bytes, path: bytes, stat: Stat) -> None:
+        """Anything but a directory. path: of the copy, from the directory self._top."""
+        files = self._files
         kind = stat.mode & S_IFMT
-        if self._replace and kind != S_IFDIR:
+        if self._replace:
             self._make_room(target, new)
-        if kind != S_IFDIR and stat.nlink > 1:
+        if stat.nlink > 1:
             first = self._links.get((stat.dev, stat.ino))
             if first is not None:
                 files.linkat(self._top, first, target, new)
                 return
-            if self._top >= 0:
+            if self._top >= 0 and len(path) < PATH_MAX:  # beyond, each name gets a file of its own
                 self._links[stat.dev, stat.ino] = path
         if kind == S_IFREG and self._lend is not None and self._lend(source, name, self._host, target, new):
             return
         if kind == S_IFREG:
             self._regular(source, name, target, new, stat)
-        elif kind == S_IFDIR:
-            self._directory(source, name, target, new, stat, path)
         elif kind == S_IFLNK:
             files.symlinkat(self._from.readlinkat(source, name), target, new)
             if self._owners:
@@ -113,30 +116,53 @@ class Cloner:
             if error.errno != ENOENT:
                 raise
 
-    def _directory(self, source: int, name: bytes, target: int, new: bytes, stat: Stat, path: bytes) -> None:
+    def _directory(self, source: int, name: bytes, target: int, new: bytes, stat: Stat) -> None:
+        """With all that is in it."""
+        self._make_directory(target, new)
+        inside, made = Descent(self._from, source, name), Descent(self._files, target, new)
+        try:
+            self._top = self._files.dup(made.fd)
+            self._inside(inside, made, stat)
+        finally:
+            self._files.close_quietly(self._top)
+            self._top = -1
+            inside.close()
+            made.close()
+
+    def _inside(self, inside: Descent, made: Descent, stat: Stat) -> None:
+        above: list[tuple[list[bytes], bytes, Stat]] = []
+        names, prefix = self._names(inside.fd), b""
+        while True:
+            if names:
+                name = names.pop()
+                found = self._from.fstatat(inside.fd, name, AT_SYMLINK_NOFOLLOW)
+                if found.mode & S_IFMT != S_IFDIR:
+                    self._file(inside.fd, name, made.fd, name, prefix + name, found)
+                    continue
+                self._make_directory(made.fd, name)
+                inside.down(name)
+                made.down(name)
+                above.append((names, prefix, stat))
+                names, prefix, stat = self._names(inside.fd), prefix + name + b"/", found
+            else:
+                self._attributes(inside.fd, made.fd, stat)
+                if not above:
+                    return
+                inside.up()
+                made.up()
+                names, prefix, stat = above.pop()
+
+    def _names(self, fd: int) -> list[bytes]:
+        return [name for name, _, _ in self._scan(fd) if name not in (b".", b"..")]
+
+    def _make_directory(self, target: int, new: bytes) -> None:
+        """Or use one that is there."""
         files = self._files
         try:
             files.mkdirat(target, new, 0o700)
         except LinuxError:
             if files.fstatat(target, new, AT_SYMLINK_NOFOLLOW).mode & S_IFMT != S_IFDIR:
                 raise
-        inside = self._from.openat(source, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-        try:
-            made = files.openat(target, new, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-            try:
-                is_top = self._top < 0
-                if is_top:
-                    self._top, path = made, b""
-                for child, _, _ in self._scan(inside):
-                    if child not in (b".", b".."):
-                        self._copy(inside, child, made, child, path + b"/" + child if path else child)
-                self._attributes(inside, made, stat)
-                if is_top:
-                    self._top = -1
-            finally:
-                files.close_quietly(made)
-        finally:
-            files.close_quietly(inside)
 
     def _regular(self, source: int, name: bytes, target: int, new: bytes, stat: Stat) -> None:
         files = self._files

@@ -6,8 +6,9 @@ import tarfile
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from noah.abi.errno import LinuxError
-from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
+from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY
 from noah.abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, major, minor
+from noah.fs.tree import Descent
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -50,47 +51,61 @@ class Exporter:
 
     def tree(self, root: bytes) -> None:
         """Write all of a directory. LinuxError, OSError."""
-        fd = self._files.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY)
+        at = Descent(self._files, AT_FDCWD, root)
         try:
             with tarfile.open(
                 fileobj=self._output, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape"
             ) as self._tar:
-                self._inside(fd, "")
+                self._inside(at)
         finally:
-            self._files.close_quietly(fd)
+            at.close()
 
-    def _inside(self, fd: int, prefix: str) -> None:
-        names = sorted(name for name, _, _ in self._host.dirs.scan(fd) if name not in (b".", b".."))
-        for name in names:
-            self._add(fd, name, prefix + name.decode("utf-8", "surrogateescape"))
+    def _inside(self, at: Descent) -> None:
+        above: list[tuple[list[bytes], str]] = []
+        names, prefix = self._names(at.fd), ""
+        while True:
+            if names:
+                name = names.pop()
+                path = prefix + _text(name)
+                if self._add(at.fd, name, path):
+                    at.down(name)
+                    above.append((names, prefix))
+                    names, prefix = self._names(at.fd), path + "/"
+            elif above:
+                at.up()
+                names, prefix = above.pop()
+            else:
+                return
 
-    def _add(self, dirfd: int, name: bytes, path: str) -> None:
+    def _names(self, fd: int) -> list[bytes]:
+        """The last one first."""
+        return sorted((name for name, _, _ in self._host.dirs.scan(fd) if name not in (b".", b"..")), reverse=True)
+
+    def _add(self, dirfd: int, name: bytes, path: str) -> bool:
+        """Write one file, or a directory without what is in it. Whether it is one."""
         files = self._files
         stat = files.fstatat(dirfd, name, AT_SYMLINK_NOFOLLOW)
         member = _member(path, stat)
         if member is None:
-            return
+            return False
         member.pax_headers = self._xattrs(dirfd, name)
         if not member.isdir() and stat.nlink > 1:
             first = self._links.setdefault((stat.dev, stat.ino), path)
             if first != path:
                 member.type, member.linkname, member.size = tarfile.LNKTYPE, first, 0
                 self._tar.addfile(member)
-                return
+                return False
         if member.issym():
-            member.linkname = files.readlinkat(dirfd, name).decode("utf-8", "surrogateescape")
-        if not member.isreg() and not member.isdir():
+            member.linkname = _text(files.readlinkat(dirfd, name))
+        if not member.isreg():
             self._tar.addfile(member)
-            return
+            return member.isdir()
         fd = files.openat(dirfd, name, O_RDONLY | O_NOFOLLOW)
         try:
-            if member.isdir():
-                self._tar.addfile(member)
-                self._inside(fd, path + "/")
-            else:
-                self._tar.addfile(member, _Content(self._host, fd))
+            self._tar.addfile(member, _Content(self._host, fd))
         finally:
             files.close_quietly(fd)
+        return False
 
     def _xattrs(self, dirfd: int, name: bytes) -> dict[str, str]:
         """Extended attributes that are the file's, and not the host's."""
