@@ -154,6 +154,23 @@ CASE(waiting) {
     mq_close(queue);
 }
 
+/* A child has the queue from its first moment on, whatever its parent does in that. */
+CASE(inherited_and_unlinked_at_once) {
+    long wrong = 0;
+    for (int turn = 0; turn < 20; turn++) {
+        const char *path = name("inherited");
+        mqd_t queue = NEED(mq_open(path, O_RDWR | O_CREAT | O_EXCL, 0600, NULL));
+        pid_t child = NEED(fork());
+        struct mq_attr found;
+        if (!child) _exit(mq_getattr(queue, &found) || found.mq_curmsgs || mq_close(queue));
+        int status;
+        wrong += mq_close(queue) || mq_unlink(path);
+        NEED(waitpid(child, &status, 0));
+        wrong += status != 0;
+    }
+    say("wrong: %ld", wrong);
+}
+
 CASE(notification) {
     mqd_t queue = NEED(mq_open(name("notify"), O_RDWR | O_CREAT, 0600, NULL));
     mq_unlink(name_of);

@@ -138,6 +138,31 @@ CASE(removal) {
     remove_segment(other);
 }
 
+/* A child has the segment from its first moment on, whatever its parent does in that. */
+CASE(inherited_and_removed_at_once) {
+    long wrong = 0;
+    for (int turn = 0; turn < 20; turn++) {
+        int removed[2], status;
+        char byte;
+        NEED(pipe(removed));
+        int id = NEED(shmget(IPC_PRIVATE, 4096, 0600));
+        int *at = shmat(id, NULL, 0);
+        *at = turn;
+        pid_t child = NEED(fork());
+        if (!child) {
+            NEED(read(removed[0], &byte, 1));
+            _exit(count(id) != 1 || *at != turn || shmdt(at) || count(id) != -EINVAL);
+        }
+        wrong += shmdt(at) || shmctl(id, IPC_RMID, NULL);
+        NEED(write(removed[1], "x", 1));
+        NEED(waitpid(child, &status, 0));
+        wrong += status != 0;
+        close(removed[0]);
+        close(removed[1]);
+    }
+    say("wrong: %ld", wrong);
+}
+
 CASE(the_dead) {
     int id = NEED(shmget(IPC_PRIVATE, PAGE, 0600)), ready[2];
     char byte;

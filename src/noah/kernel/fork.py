@@ -84,21 +84,37 @@ def _fork_host(task: Task, flags: int, exit_signal: int) -> int:
     """Fork the host process. In the child, the box knows it then."""
     process = task.process
     procs = process.host.procs
+    files = process.host.files
     process.before_fork()
     process.box.share_ipc()
     parent = process.pid
-    if flags & CLONE_PARENT or exit_signal != SIGCHLD:
-        pid = procs.clone(flags & CLONE_PARENT, exit_signal)
-    else:
-        pid = procs.fork()
+    # What is only the parent's would be gone with a detach or close of the parent's.
+    taken = files.pipe() if process.ipc is not None and process.ipc.has_objects else ()
+    try:
+        if flags & CLONE_PARENT or exit_signal != SIGCHLD:
+            pid = procs.clone(flags & CLONE_PARENT, exit_signal)
+        else:
+            pid = procs.fork()
+    except LinuxError:
+        for end in taken:
+            files.close(end)
+        raise
     if pid:
         process.box.add(pid, task.creds, process.program)
+        if taken:
+            files.close(taken[1])
+            files.read(taken[0], 1)  # until the child has taken its part of the objects, or has ended
+            files.close(taken[0])
         return pid
     process.pid = task.pid = task.tid = task.host_tid = procs.getpid()
     task.robust_list = 0
     _leave_others(task)
     process.box.add(process.pid, task.creds, process.program)
     process.box.cards.take(process, parent)
+    if process.ipc is not None:
+        process.ipc.after_fork()
+    for end in taken:
+        files.close(end)
     return 0
 
 
@@ -122,8 +138,6 @@ def _begin(task: Task) -> None:
     process.futexes = process.futexes.renew()
     task.leader = True
     task.run_guest = task.vcpu.run
-    if process.ipc is not None:
-        process.ipc.after_fork()
     process.signals.on_fork_child(task)
     process.timers.on_fork_child()
     if process.vfork_done is not None:  # a vfork child that forks: the promise stays with its parent

@@ -219,8 +219,13 @@ class Mqueues(Table[Mqueue]):
         else:
             self.remove(found)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether this process has any open."""
+        return bool(self._own)
+
     def after_fork(self) -> None:
-        """In the child: it has open what its parent has."""
+        """In the child: it has open what its parent has, which waits for this (see kernel.fork)."""
         for notifier in self._notifiers.values():
             notifier.forget()
         self._notifiers = {}

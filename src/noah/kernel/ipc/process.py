@@ -26,6 +26,11 @@ class Ipc:
         self.segments = Segments(store, process.host.files)
         self.mqueues = Mqueues(store)
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether a child inherits any: attached segments, open queues."""
+        return self.segments.is_used or self.mqueues.is_used
+
     def after_fork(self) -> None:
         """In the child."""
         self.store.after_fork()

@@ -188,8 +188,13 @@ class Segments(Table[Segment]):
         self.forget_key(found)
         self._settle(found)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether this process has any."""
+        return bool(self._own)
+
     def after_fork(self) -> None:
-        """In the child: it has what its parent has."""
+        """In the child: it has what its parent has, which waits for this (see kernel.fork)."""
         if not self._own:
             return
         self.store.announce()
