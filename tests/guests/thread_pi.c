@@ -238,9 +238,8 @@ CASE(robust_mutex_of_a_dead_process) {
     use_after_death(mutex);
 }
 
-CASE(robust_mutex_of_a_process_that_is_killed) {
-    need_them();
-    pthread_mutex_t *mutex = robust_mutex();
+/* A process that has the mutex when this returns. patience: after how long it kills itself; 0: never. */
+static pid_t start_owner(pthread_mutex_t *mutex, int patience) {
     int held[2];
     char byte;
     pid_t child;
@@ -248,10 +247,18 @@ CASE(robust_mutex_of_a_process_that_is_killed) {
     START_CHILD(child) {
         pthread_mutex_lock(mutex);
         NEED(write(held[1], "x", 1));
-        sleep_ms(60);
+        if (!patience) for (;;) pause();
+        sleep_ms(patience);
         kill(getpid(), SIGKILL);
     }
     NEED(read(held[0], &byte, 1));
+    return child;
+}
+
+CASE(robust_mutex_of_a_process_that_is_killed) {
+    need_them();
+    pthread_mutex_t *mutex = robust_mutex();
+    pid_t child = start_owner(mutex, 60);
     use_after_death(mutex);
     reap("owner", child);
 }
@@ -259,16 +266,7 @@ CASE(robust_mutex_of_a_process_that_is_killed) {
 CASE(robust_mutex_of_a_process_that_was_killed) {
     need_them();
     pthread_mutex_t *mutex = robust_mutex();
-    int held[2];
-    char byte;
-    pid_t child;
-    NEED(pipe(held));
-    START_CHILD(child) {
-        pthread_mutex_lock(mutex);
-        NEED(write(held[1], "x", 1));
-        for (;;) pause();
-    }
-    NEED(read(held[0], &byte, 1));
+    pid_t child = start_owner(mutex, 0);
     kill(child, SIGKILL);
     reap("owner", child);
     use_after_death(mutex);

@@ -60,15 +60,18 @@ _MAGIC: Final = b"NoahCow2"
 NO_MORE_NAMES: Final = (EMLINK, EPERM, ENOTSUP, EOPNOTSUPP)
 """A file has too many names, or its file system knows just one."""
 TRIES: Final = 8
-_WANTED: Final = (
-    1 << CAP_CHOWN
-    | 1 << CAP_DAC_OVERRIDE
-    | 1 << CAP_DAC_READ_SEARCH
-    | 1 << CAP_FOWNER
-    | 1 << CAP_FSETID
-    | 1 << CAP_MKNOD
-    | 1 << CAP_SETFCAP
-    | 1 << CAP_SYS_ADMIN
+_WANTED: Final = sum(
+    1 << capability
+    for capability in (
+        CAP_CHOWN,
+        CAP_DAC_OVERRIDE,
+        CAP_DAC_READ_SEARCH,
+        CAP_FOWNER,
+        CAP_FSETID,
+        CAP_MKNOD,
+        CAP_SETFCAP,
+        CAP_SYS_ADMIN,
+    )
 )
 """All that it takes to give a file whatever another one has. Becoming another user takes some 15 calls."""
 

@@ -24,7 +24,7 @@ def environment() -> dict[bytes, bytes]:
 
 
 def utc() -> str:
-    """The time of day as ISO 8601 writes it, to the microsecond."""
+    """The time of day as ISO 8601 and OCI write it, fine enough to tell what came first."""
     seconds, rest = divmod(time.time_ns(), 1_000_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest // 1000:06}Z"
 

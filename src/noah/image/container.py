@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noah.abi.errno import EAGAIN, ENOENT, LinuxError
 from noah.abi.fcntl import AT_FDCWD, LOCK_EX, LOCK_NB, O_CREAT, O_RDWR
+from noah.host.console import utc
 from noah.image.errors import ImageError, NotFoundError, describe
-from noah.image.store import SHORT, full_name, now, size_of
+from noah.image.store import SHORT, full_name, size_of
 
 # What looks into containers is loaded when that is done: most commands do not.
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Containers:
                 taken = {container.name for container in self.all()}
                 if name:
                     self._check_name(name, taken)
-                record = record | {"name": name or self._invent(taken), "image": image.id, "created": now()}
+                record = record | {"name": name or self._invent(taken), "image": image.id, "created": utc()}
                 (work / "container.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
                 work.rename(self._directory / id)
         return Container(id, record, self._directory / id)
@@ -311,7 +312,7 @@ class Containers:
             made: Record = {
                 "architecture": base.get("architecture", ""),
                 "os": "linux",
-                "created": now(),
+                "created": utc(),
                 "config": config,
                 "origin": {
                     "kind": "commit",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from noah.abi.errno import LinuxError
+from noah.host.console import utc
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.inside import Inside
 from noah.image.oci.source import Hashed
 from noah.image.owners import host_of
-from noah.image.store import Image, Record, full_name, now, size_of
+from noah.image.store import Image, Record, full_name, size_of
 from noah.image.streams import decompressed
 from noah.image.unpack import Unpacker
 
@@ -78,9 +79,9 @@ def _make(store: Store, archive: Path, digest: str, names: list[str], progress: 
         record: Record = {
             "architecture": _machine(inside.read(shells[0]) or b""),
             "os": "linux",
-            "created": now(),
+            "created": utc(),
             "config": {"Cmd": [shells[0].decode()], "Env": [_PATH]},
-            "origin": {"kind": "rootfs", "source": str(archive.absolute()), "time": now()},
+            "origin": {"kind": "rootfs", "source": str(archive.absolute()), "time": utc()},
             "size": size_of(store.host, root),
         }
         return store.add(work, record, names, digest)

@@ -34,7 +34,6 @@ from noah.abi.fcntl import (
 )
 from noah.fs.inodelist import InodeList, list_inodes
 from noah.fs.tree import remove_tree, walk
-from noah.host.console import utc
 from noah.image.errors import ImageError, NotFoundError, describe
 
 if TYPE_CHECKING:
@@ -328,11 +327,6 @@ class Store:
             if record.get("image") == id:
                 users.append(str(record.get("name", path.name)))
         return users
-
-
-def now() -> str:
-    """The time as OCI writes it, fine enough to tell what came first."""
-    return utc()
 
 
 def own_size(host: Host, directory: Path) -> int:

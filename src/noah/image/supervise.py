@@ -9,11 +9,10 @@ from noah.abi.errno import ECHILD, EPERM, LinuxError
 from noah.abi.fcntl import AT_FDCWD, O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR, O_TRUNC
 from noah.abi.signal import SI_USER, SIGCHLD, SIGKILL, SIGTERM
 from noah.abi.wait import WNOHANG, WUNTRACED
-from noah.host.console import redirect
+from noah.host.console import redirect, utc
 from noah.image.console import Console
 from noah.image.container import State, pauses
 from noah.image.errors import ImageError
-from noah.image.store import now
 from noah.kernel.box import Box
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ class Supervisor:
             self._become(box, self._tell)
         host.signals.block_all()
         try:
-            self._containers.note(self._container, State("running", pid, 0, now()))
+            self._containers.note(self._container, State("running", pid, 0, utc()))
         except (LinuxError, OSError):  # the disk is full
             _kill(host, pid, SIGKILL)
             kill_all(host, box)
@@ -142,7 +141,7 @@ class Supervisor:
             self._console.drain()
         self._containers.forget_box(self._container)
         try:
-            self._containers.note(self._container, State("exited", 0, self._status, now()))
+            self._containers.note(self._container, State("exited", 0, self._status, utc()))
         except (LinuxError, OSError):
             pass  # the disk is full; whoever asks sees that nothing runs any more
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noah.abi.errno import LinuxError
+from noah.host.console import utc
 from noah.image.debian import release as releases
 from noah.image.debian import sources
 from noah.image.debian.dpkg import Unpacked, md5, trigger_files
@@ -21,7 +22,7 @@ from noah.image.debian.sources import Mirror
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.fetch import Fetcher, Wanted
 from noah.image.owners import host_of
-from noah.image.store import Image, Record, now, size_of
+from noah.image.store import Image, Record, size_of
 from noah.image.unpack import Unpacker
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Bootstrap:
             record: Record = {
                 "architecture": request.arch,
                 "os": "linux",
-                "created": now(),
+                "created": utc(),
                 "config": {
                     "Cmd": ["bash"],
                     "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],

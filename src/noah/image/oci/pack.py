@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
 from noah.abi.errno import LinuxError
+from noah.host.console import utc
 from noah.image.errors import ImageError, describe
 from noah.image.export import Exporter
 from noah.image.oci.layout import IMAGE_NAME
 from noah.image.oci.manifest import CONFIG, INDEX, LAYER, MANIFEST, REF_NAME, digest_of
 from noah.image.owners import host_of_image
-from noah.image.store import now
 
 if TYPE_CHECKING:
     from noah.image.store import Image, Store
@@ -90,10 +90,10 @@ def pack(store: Store, image: Image, work: Path, *, packed: bool) -> Packed:
         {
             "architecture": record.get("architecture") or "amd64",
             "os": "linux",
-            "created": record.get("created") or now(),
+            "created": record.get("created") or utc(),
             "config": record.get("config") or {},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{inner.digest.hexdigest()}"]},
-            "history": [{"created": record.get("created") or now(), "created_by": "noah"}],
+            "history": [{"created": record.get("created") or utc(), "created_by": "noah"}],
         },
     )
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor, "layers": [layer.descriptor]}

@@ -7,11 +7,12 @@ import tarfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from noah.abi.errno import LinuxError
+from noah.host.console import utc
 from noah.image.errors import ImageError, NotFoundError, describe
 from noah.image.oci.manifest import items, items_of
 from noah.image.oci.source import Hashed
 from noah.image.owners import host_of
-from noah.image.store import BLOBS, DOWNLOADS, SHORT, Image, Record, full_name, now, size_of
+from noah.image.store import BLOBS, DOWNLOADS, SHORT, Image, Record, full_name, size_of
 from noah.image.streams import decompressed
 from noah.image.unpack import Unpacker
 
@@ -87,11 +88,11 @@ class Pull:
             record: Record = {
                 "architecture": str(config.get("architecture", "")),
                 "os": "linux",
-                "created": str(config.get("created") or now()),
+                "created": str(config.get("created") or utc()),
                 "config": _clean(items_of(config, "config")),
                 "history": items(config, "history"),
                 "layers": [layer.digest for layer in manifest.layers],
-                "origin": {**self._source.origin, "manifest": manifest.digest, "time": now()},
+                "origin": {**self._source.origin, "manifest": manifest.digest, "time": utc()},
                 "size": size_of(self._store.host, root),
             }
             return self._store.add(work, record, names, id)

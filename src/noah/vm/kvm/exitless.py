@@ -193,7 +193,6 @@ def _assemble(number: int) -> Code:
 
 
 _CODE: Final = _assemble(0)
-_CODE.finish()
 _POST: Final = _CODE.at("post")
 _WATCH: Final = _CODE.at("watch")
 
@@ -221,17 +220,19 @@ def unwind(regs: Registers, arena: Arena) -> bool:
 
 
 @functools.cache
-def _stubs(number: int | None) -> bytes:
-    """All of them. number: of the call that the code of noah.vm.kvm.words is for; the stubs lead to that."""
-    stubs = bytearray()
-    for index in range(COUNT):
-        code = _assemble(index)
-        stub = bytearray(code.finish())
-        if number is not None:
-            struct.pack_into("<i", stub, code.at("number"), -number)
-            start = code.at("exit")
-            stub[start : start + _JUMP_SIZE] = inner.jump_from(TRAP + _STUBS + len(stubs) + start)
-        stubs += stub.ljust(_STUB_SIZE, b"\0")
+def _plain() -> bytes:
+    """All stubs."""
+    return b"".join(_assemble(index).finish().ljust(_STUB_SIZE, b"\0") for index in range(COUNT))
+
+
+@functools.cache
+def _stubs(number: int) -> bytes:
+    """All stubs, such that they lead to the code of noah.vm.kvm.words. number: of the call which that is for."""
+    stubs = bytearray(_plain())
+    for at in range(0, len(stubs), _STUB_SIZE):
+        struct.pack_into("<i", stubs, at + _CODE.at("number"), -number)
+        start = at + _CODE.at("exit")
+        stubs[start : start + _JUMP_SIZE] = inner.jump_from(TRAP + _STUBS + start)
     return bytes(stubs)
 
 
@@ -241,7 +242,7 @@ def install(arena: Arena, words: Words | None) -> None:
     While no vCPU runs, or with what is there already.
     """
     at = TRAP + _STUBS
-    stubs = _stubs(None if words is None else words.number)
+    stubs = _stubs(words.number) if words is not None else _plain()
     arena.view[at : at + len(stubs)] = stubs
     entry = inner.jump_from(TRAP) if words is not None else _EXIT
     arena.view[TRAP : TRAP + len(entry)] = entry
