@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -299,3 +300,37 @@ def test_files_are_checked_against_the_guests_user(host: Host, tmp_path: Path) -
         finally:
             os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+BUSY: Final = """
+import os, sys, time
+from _thread import start_new_thread
+from noah.host.select import make_host
+
+def compute():
+    while True:
+        pass
+
+procs = make_host("linux").procs
+sys.setswitchinterval(20e-6)
+for _ in range(3):
+    start_new_thread(compute, ())
+for _ in range(30):
+    child = procs.clone(0, 0)
+    if not child:
+        os._exit(7)
+    end = time.monotonic() + 20
+    while not (found := procs.wait4(child, OPTIONS))[0]:
+        if time.monotonic() > end:
+            os.kill(child, 9)
+            os._exit(1)
+    assert found[1] == 7 << 8
+os._exit(0)
+"""
+
+
+def test_children_of_clone_beside_threads() -> None:
+    """A child does not wait for a thread of its parent that was about to run."""
+    script = BUSY.replace("OPTIONS", str(wait.WNOHANG | wait.WCLONE))
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

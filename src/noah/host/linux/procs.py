@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 assert not TYPE_CHECKING or sys.platform == "linux"
 
-from noah.abi import capability, numbers, prctl, sched
+from noah.abi import capability, prctl, sched
 from noah.abi import resource as linux_resource
 from noah.abi import signal as linux
-from noah.abi.errno import EAGAIN, LinuxError
-from noah.host.errnos import TO_LINUX, from_host
+from noah.abi.errno import LinuxError
+from noah.host.errnos import from_host
 from noah.host.late import can_import, import_all
-from noah.host.linux.kernel import NUMBERS, syscall
+from noah.host.linux.clone import clone
+from noah.host.linux.kernel import syscall
 from noah.host.linux.signals import reset_action, sigprocmask
 from noah.host.posix.procs import PosixProcs, rusage
 from noah.host.values import Rusage, Scheduling, Sysinfo, WaitInfo
@@ -26,9 +27,6 @@ from noah.host.values import Rusage, Scheduling, Sysinfo, WaitInfo
 _QUEUED: Final = struct.Struct("=iii4xiIQ96x")  # siginfo_t: signo, errno, code, pid, uid, value
 _SIGINFO_CHILD: Final = struct.Struct("=iii4xiIi100x")  # signo, errno, code, pid, uid, status
 _RUSAGE: Final = struct.Struct("=18q")
-_clone: Final = ctypes.PyDLL(None, use_errno=True).syscall
-_clone.argtypes = [ctypes.c_long] * 6
-_clone.restype = ctypes.c_long
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 _RLIMIT: Final = struct.Struct("=QQ")
 _SCHED_ATTR: Final = struct.Struct("=IIQiIQQQII")  # struct sched_attr, which begins with its size
@@ -48,7 +46,6 @@ class LinuxProcs(PosixProcs):
     __slots__ = ()
 
     def clone(self, flags: int, exit_signal: int) -> int:
-        api = ctypes.pythonapi  # holds the interpreter's lock during the calls, as os.fork() does
         own_tid = ctypes.c_ulong(0)
         flags |= exit_signal
         try:
@@ -57,18 +54,10 @@ class LinuxProcs(PosixProcs):
             flags |= sched.CLONE_CHILD_SETTID | sched.CLONE_CHILD_CLEARTID
         except LinuxError:
             pass  # a kernel without checkpoints: only the id of the first thread stays the parent's
-        tail = (0, own_tid.value) if NUMBERS is numbers.AARCH64 else (own_tid.value, 0)
-        api.PyOS_BeforeFork()
-        pid = _clone(NUMBERS["clone"], flags, 0, 0, *tail)
-        if pid == 0:
-            api.PyOS_AfterFork_Child()
+        pid = clone(flags, own_tid.value)
+        if not pid:
             self._signals.after_fork()
-            return 0
-        error = ctypes.get_errno()
-        api.PyOS_AfterFork_Parent()
-        if pid < 0:
-            raise LinuxError(TO_LINUX.get(error, EAGAIN))
-        return int(pid)
+        return pid
 
     def wait4(self, pid: int, options: int) -> tuple[int, int, Rusage]:
         try:
