@@ -435,6 +435,20 @@ CASE(execveat) {
     CHECK("a folder", syscall(SYS_execveat, folder, "", argv, no_environment, AT_EMPTY_PATH));
 }
 
+CASE(in_a_removed_directory) {
+    char *argv[] = {"name", "@exit", NULL}, path[PATH_MAX];
+    NEED(mkdir("gone", 0755));
+    NEED(chdir("gone"));
+    NEED(rmdir("../gone"));
+    CHECK("getcwd", syscall(SYS_getcwd, path, sizeof path));
+    memset(path, 0, sizeof path);
+    NEED(readlink("/proc/self/cwd", path, sizeof path - 1));
+    say("cwd %s", strrchr(path, '/'));
+    IN_CHILD("child") {
+        CHECK("execve", execve(guest_self, argv, no_environment));
+    }
+}
+
 CASE(execute_memory) {
     char *argv[] = {"name", "@exit", NULL}, block[65536];
     int in = NEED(open(guest_self, O_RDONLY)), out = NEED(memfd_create("program", MFD_CLOEXEC));

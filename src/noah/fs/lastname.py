@@ -9,13 +9,12 @@ from noah.abi.fcntl import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_NOFOLLO
 from noah.abi.limits import MAXSYMLINKS
 from noah.abi.stat import S_IFIFO, S_IFMT, S_IFSOCK
 from noah.vfs.handle import Handle
-from noah.vfs.place import join
+from noah.vfs.place import DELETED, join
 
 if TYPE_CHECKING:
     from noah.fs.hostfs import HostTree
 
 _ANONYMOUS: Final = {S_IFIFO: b"pipe", S_IFSOCK: b"socket"}
-_DELETED: Final = b" (deleted)"
 
 
 def last_name(tree: HostTree, handle: Handle, path: bytes) -> bytes:
@@ -25,7 +24,7 @@ def last_name(tree: HostTree, handle: Handle, path: bytes) -> bytes:
         kind = _ANONYMOUS.get(stat.mode & S_IFMT)
         return b"%s:[%d]" % (kind, stat.ino) if kind is not None and path in (b"", kind + b":") else path
     if not stat.nlink:
-        return path if path.endswith(_DELETED) else path + _DELETED
+        return path if path.endswith(DELETED) else path + DELETED
     found = locate(tree, handle, path)
     if found is None:
         return path

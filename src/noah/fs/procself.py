@@ -115,7 +115,7 @@ class SelfFiles:
         fs = self._process.fs
         if name == b"exe":
             return self._process.exe
-        return (fs.cwd if name == b"cwd" else fs.root).current_path(fs.root)
+        return (fs.cwd if name == b"cwd" else fs.root).shown_path(fs.root)
 
     def jump(self, name: bytes) -> Place:
         fs = self._process.fs

@@ -121,7 +121,7 @@ class Cards:
         creds, fs = process.creds, process.fs
         root = fs.root
         cmdline = b"".join(word + b"\0" for word in process.argv)
-        parts = (process.comm, process.exe, fs.cwd.current_path(root), root.path, cmdline)
+        parts = (process.comm, process.exe, fs.cwd.shown_path(root), root.path, cmdline)
         text = bytearray()
         room = _FDS - _STRINGS
         for part in parts:

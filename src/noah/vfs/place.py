@@ -6,7 +6,7 @@ that take a path are its methods. The defaults answer as a read-only file system
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from noah.abi.errno import (
     EACCES,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 Times: TypeAlias = tuple[int, int] | None
 """utimensat(2): access and modification in ns, TIME_NOW or TIME_OMIT; None is now for both."""
+
+DELETED: Final = b" (deleted)"
+"""What Linux appends to the path of a file that was removed."""
 
 
 def join(directory: bytes, name: bytes) -> bytes:
@@ -217,6 +220,15 @@ class Directory:
     def current_path(self, root: Directory) -> bytes:
         """getcwd(2): the path as seen from `root`. ENOENT for a directory that was removed."""
         return self.path
+
+    def shown_path(self, root: Directory) -> bytes:
+        """What /proc shows: the same, or where it was (prepend_path() and d_path() of Linux)."""
+        try:
+            return self.current_path(root)
+        except LinuxError as error:
+            if error.errno != ENOENT:
+                raise
+            return self.path.removesuffix(DELETED) + DELETED
 
     def is_same(self, other: Directory) -> bool:
         return self is other
