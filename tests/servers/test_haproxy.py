@@ -61,10 +61,10 @@ LoadModule alias_module modules/mod_alias.so
 ScriptSock {work}/cgi.sock
 User www-data
 Group www-data
-StartServers 4
+StartServers 2
 MinSpareThreads 25
 MaxSpareThreads 100
-ThreadsPerChild 25
+ThreadsPerChild 50
 MaxRequestWorkers 100
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
@@ -75,6 +75,8 @@ ScriptAlias /cgi/ {work}/cgi/
     Require all granted
 </Directory>
 """
+"""More threads in each process than there are clients: one whose threads are all busy closes kept connections, and
+requests that are on their way get lost, natively as well."""
 CGI = """#!/bin/sh
 printf 'Content-Type: text/plain\\n\\n%s %s\\n' "$QUERY_STRING" "$(echo $QUERY_STRING | rev)"
 """
