@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -119,6 +120,58 @@ def test_other_users_look_into_what_nobody_has_seen(cli: Noah) -> None:
     result = cli("run", "--rm", "-u", "ann", "-w", "/", "small", "sh", "-c", script)
     assert result.stdout.splitlines()[0].startswith("root:"), result.stderr
     assert result.stdout.endswith("\nshut\n")
+
+
+PLACES = """
+cd /etc/skel; touch /etc/skel/new; ls -A; mv /etc/skel /etc/moved; touch here; ls -A /etc/moved; (cd ..; ls moved -A)
+rm -r /etc/moved; mkdir /etc/skel; ls -A; touch there 2>/dev/null || echo gone
+cd /root; perl -e '
+    opendir my $directory, "/tmp" or die; mkdir "/tmp/made" or die;
+    print join(" ", sort grep {!/^[.]/} readdir $directory), "\\n";
+    system "rm -r /tmp/made; touch /tmp/other"; rewinddir $directory;
+    print join(" ", sort grep {!/^[.]/} readdir $directory), "\\n";
+'
+perl -e '
+    chdir "/sub/deep" or die;
+    my $socket; socket($socket, 1, 1, 0) or die "$!"; bind($socket, pack("Sa*", 1, "here")) or die "$!";
+    print -S "/sub/deep/here", "\\n";
+    open my $lock, "<", "/sub" or die "$!"; flock($lock, 2) or die "$!";
+    my $watch = syscall(253); my $path = "/sub/seen\\0"; syscall(254, $watch, $path, 0x100) >= 0 or die "$!";
+    system "sh", "-c", "touch /sub/seen/new"; open my $news, "<&=", $watch; sysread $news, my $event, 99;
+    print unpack("x16Z*", $event), "\\n";
+'
+"""
+SEEN = """.profile
+new
+.profile
+here
+new
+.profile
+here
+new
+gone
+made
+other
+1
+new
+"""
+
+
+def test_places_are_those_of_the_container(cli: Noah, data: Path) -> None:
+    """What holds a directory that was the image's finds there what is changed, and nothing else shows it."""
+    image = next(data.glob("images/*/rootfs"))
+    (image / "sub/deep").mkdir(parents=True)
+    (image / "sub/seen").mkdir()
+    (image.parent / "inodes").unlink()
+    before = sorted(str(path) for path in image.rglob("*"))
+    try:
+        for _ in range(2):
+            result = cli("run", "--rm", "-e", "LC_ALL=C", "small", "sh", "-c", PLACES)
+            assert (result.stdout, result.stderr) == (SEEN, "")
+            assert sorted(str(path) for path in image.rglob("*")) == before
+    finally:
+        shutil.rmtree(image / "sub")
+        (image.parent / "inodes").unlink()
 
 
 def test_name_clash(cli: Noah) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.abi.errno import EEXIST, ENOTEMPTY, LinuxError
+from noah.abi.errno import EEXIST, ELOOP, ENOENT, ENOTEMPTY, LinuxError
 from noah.abi.fcntl import (
     AT_EMPTY_PATH,
     AT_REMOVEDIR,
@@ -23,6 +23,7 @@ from noah.abi.fcntl import (
     O_DIRECTORY,
     O_EXCL,
     O_NOFOLLOW,
+    O_NONBLOCK,
     O_PATH,
     O_RDONLY,
     O_RDWR,
@@ -35,6 +36,7 @@ from noah.abi.fcntl import (
 from noah.fs.cow import CowFiles
 from noah.fs.inodelist import InodeList, list_inodes
 from noah.fs.ownership import Override, Ownership
+from noah.fs.standins import StandIns
 from noah.host.api import Files
 from noah.host.select import make_host
 
@@ -56,7 +58,7 @@ class Copy:
 
     def close(self) -> None:
         for fd in self._fds:
-            os.close(fd)
+            self.files.close(fd)
         del self.files  # closes what it holds
 
     def at(self, path: str) -> tuple[int, bytes]:
@@ -72,6 +74,10 @@ class Copy:
         fd = self.files.openat(*self.at(path), flags, mode)
         self._fds.append(fd)
         return fd
+
+    def fill(self, path: str) -> None:
+        """What somebody changes in there is the copy's own."""
+        self.files.settle(self.open(path, O_PATH | O_DIRECTORY))
 
     def read(self, path: str) -> bytes:
         return os.pread(self.open(path), 1 << 20, 0)
@@ -178,6 +184,8 @@ def test_begins_with_nothing_and_shows_everything(copy: Copy, image: Path) -> No
     assert copy.names("etc") == ["conf", "deep", "link", "pipe"]
     assert copy.names("etc/deep/er") == ["file"]
     assert copy.read("etc/deep/er/file") == b"deep\n"
+    assert os.listdir(copy.root) == []
+    copy.fill("etc")
     assert os.readlink(copy.root / "etc/link") == "conf"
     assert (copy.root / "etc/conf").samefile(image / "rootfs/etc/conf")
     assert not (copy.root / "etc/pipe").samefile(image / "rootfs/etc/pipe")
@@ -291,25 +299,80 @@ def test_rename_over_an_empty_directory(copy: Copy) -> None:
     assert copy.names("empty") == []
 
 
-def test_leap_over_what_is_not_filled(copy: Copy) -> None:
-    with pytest.raises(LinuxError):
-        copy.files.openat2_in_root(copy.top, b"etc/deep", O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
-    fd = copy.files.openat2_in_root(copy.top, b"etc", O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
-    os.close(fd)
-    assert copy.names("etc/deep") == ["er"]
+def test_leaps(copy: Copy, image: Path) -> None:
+    def leap(path: bytes) -> int:
+        return copy.files.openat2_in_root(copy.top, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
+
+    fd = leap(b"etc/deep")
+    copy.files.mkdirat(copy.top, b"new", 0o755)  # the root is the copy's own now
+    copy.files.mkdirat(fd, b"new", 0o755)
+    copy.files.close(fd)
+    fd = leap(b"etc/deep")
+    assert copy.files.fstatat(fd, b"new").nlink
+    copy.files.close(fd)
+    for _ in range(2):
+        fd = leap(b"usr/bin")
+        assert os.path.samestat(os.fstat(fd), (image / "rootfs/usr/bin").stat())
+        copy.files.close(fd)
+    copy.write("usr/bin/mine", b"", O_WRONLY | O_CREAT)
+    for _ in range(2):
+        fd = leap(b"usr/bin")
+        assert copy.files.fstatat(fd, b"mine").nlink
+        copy.files.close(fd)
+    copy.files.renameat2(copy.top, b"usr", copy.top, b"moved")
+    for path in (b"usr/bin", b"etc/none", b"etc/link/deep"):
+        with pytest.raises(LinuxError) as failed:
+            leap(path)
+        assert failed.value.errno == ELOOP  # who asks has to go step by step
+
+
+def test_no_link_leads_out(copy: Copy, image: Path) -> None:
+    link = image / "rootfs/usr/out"
+    link.symlink_to("/", target_is_directory=True)
+    try:
+        copy.files.mkdirat(copy.top, b"new", 0o755)
+        for path in (b"usr/out/etc", b"usr/out"):
+            with pytest.raises(LinuxError):
+                copy.files.openat2_in_root(copy.top, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
+        usr = copy.files.openat(copy.top, b"usr", O_PATH | O_DIRECTORY | O_NOFOLLOW)
+        with pytest.raises(LinuxError):
+            copy.files.openat(usr, b"out", O_PATH | O_DIRECTORY | O_NOFOLLOW)
+        copy.files.close(usr)
+    finally:
+        link.unlink()
+        os.utime(image / "rootfs/usr", (7, 7))
 
 
 def test_filling_goes_on_after_a_kill(copy: Copy, image: Path) -> None:
-    copy.names(".")
+    copy.fill(".")
     etc = copy.root / "etc"
     (etc / "conf").hardlink_to(image / "rootfs/etc/conf")  # as far as one came that was killed
     (etc / "deep").mkdir()
+    copy.fill("etc")
     assert copy.names("etc") == ["conf", "deep", "link", "pipe"]
     assert copy.names("etc/deep") == ["er"]
     usr = copy.root / "usr"
     (usr / "bin").mkdir()  # killed just before it could say that it was done: nobody has seen what it made
+    copy.fill("usr/bin")
     assert copy.names("usr") == ["bin"]
     assert copy.names("usr/bin") == ["same", "tool"]
+
+
+def test_killed_before_it_could_say_so(copy: Copy, image: Path) -> None:
+    """A directory has been filled, and others know of it, but it is not marked: it must not be filled again."""
+    etc, _ = copy.at("etc/conf")
+    copy.fill(".")
+    inode = (copy.root / "etc").stat().st_ino
+    table = StandIns(make_host(), bytes(copy.place / "standins"))
+    before = table.unfilled(inode)
+    assert before is not None
+    copy.files.unlinkat(etc, b"link")
+    table.put(inode, *before)
+    assert table.unfilled(inode) is not None
+    assert copy.names("etc") == ["conf", "deep", "pipe"]
+    copy.files.unlinkat(*copy.at("etc/pipe"))
+    assert table.unfilled(inode) is None
+    assert copy.names("etc") == ["conf", "deep"]
 
 
 def test_directories_that_were_moved_are_filled_once(copy: Copy) -> None:
@@ -389,8 +452,8 @@ def test_who_races_does_not_reach_the_image(copy: Copy, image: Path) -> None:
     """Another process swaps the name for one of the image's files again and again."""
     etc, _ = copy.at("etc/conf")
     usr, tool = copy.at("usr/bin/tool")
-    copy.names("etc")
-    copy.names("usr/bin")
+    copy.fill("etc")
+    copy.fill("usr/bin")
     steps: tuple[Callable[[], None], ...] = (
         lambda: os.rename(tool, b"was", src_dir_fd=usr, dst_dir_fd=etc),
         lambda: os.rename(b"was", tool, src_dir_fd=etc, dst_dir_fd=usr),
@@ -428,13 +491,218 @@ def test_list_of_inodes(image: Path) -> None:
     assert listed.count((root / "etc/link").lstat().st_ino) == 1
     assert listed.count(root.stat().st_ino) == 0
     assert listed.count(0) == listed.count(1 << 62) == 0
-    assert len(listed) == 5
+    assert root.stat().st_ino in listed
+    assert (root / "etc/deep").stat().st_ino in listed
+    assert (root / "etc/link").lstat().st_ino in listed
+    assert 0 not in listed
+    assert image.stat().st_ino not in listed
+    assert len(listed) == 5 + 7
 
 
 def test_nothing_grows_with_the_image(image: Path, tmp_path: Path, owners: bool) -> None:
-    """What a copy is made of does not depend on how much there is."""
+    """What a copy is made of does not depend on how much there is, nor does looking at it cost anything."""
     copy = Copy(image, tmp_path / "copy", owners=owners)
+    assert copy.names("etc/deep/er") == ["file"]
+    assert copy.read("usr/bin/tool") == b"tool\n"
+    assert os.listdir(copy.root) == []
+    copy.files.unlinkat(*copy.at("etc/conf"))
     made = sorted(path.name for path in copy.root.iterdir())
-    assert made == ["empty", "etc", "usr"]  # the root alone is filled: it was opened
-    assert not any(os.listdir(copy.root / name) for name in made)
+    assert made == ["empty", "etc", "usr"]
+    assert sorted(os.listdir(copy.root / "etc")) == ["deep", "link", "pipe"]
+    assert not any(os.listdir(copy.root / name) for name in ("etc/deep", "usr"))
     copy.close()
+
+
+def test_descriptors_follow(copy: Copy) -> None:
+    """What was opened while it was the image's shows what is changed later, whoever changes it."""
+    etc, conf = copy.at("etc/conf")
+    deep, er = copy.at("etc/deep/er")
+    again = copy.files.dup(deep)
+    listing = copy.open("etc/deep", O_RDONLY | O_DIRECTORY)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            copy.write("etc/deep/mine", b"1", O_WRONLY | O_CREAT)
+            copy.files.unlinkat(*copy.at("etc/deep/er/file"))
+            copy.files.unlinkat(*copy.at("etc/deep/er"), AT_REMOVEDIR)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    copy.files.catch_up()
+    assert sorted(name for name, _, _ in make_host().dirs.scan(listing)[2:]) == [b"mine"]
+    for fd in (deep, again, listing):
+        assert copy.files.fstatat(fd, b"mine", NOFOLLOW).size == 1
+        with pytest.raises(LinuxError):
+            copy.files.fstatat(fd, er, NOFOLLOW)
+    copy.files.close(again)
+    assert sorted(name for name, _, _ in make_host().dirs.scan(listing)[2:]) == [b"mine"]
+    copy.files.mkdirat(deep, b"new", 0o755)
+    assert copy.names("etc/deep") == ["mine", "new"]
+    assert copy.files.readlinkat(etc, b"link") == b"conf"
+    assert copy.files.fstatat(etc, conf, NOFOLLOW).size == 7
+
+
+def test_inode_numbers_of_directories_stay(copy: Copy) -> None:
+    fd, _ = copy.at("etc/deep/x")
+    before = copy.stat("etc").st_ino, copy.stat("etc/deep").st_ino, copy.files.fstat(fd).ino
+    copy.write("etc/deep/mine", b"", O_WRONLY | O_CREAT)
+    assert (copy.stat("etc").st_ino, copy.stat("etc/deep").st_ino, copy.files.fstat(fd).ino) == before
+    assert copy.stat("etc/deep").st_nlink == 3
+    above = copy.files.openat(fd, b"..", O_PATH | O_DIRECTORY)
+    assert copy.files.fstat(above).ino == before[0]
+    copy.files.close(above)
+
+
+def test_up_from_the_images_directories(copy: Copy) -> None:
+    fd = copy.files.openat(copy.at("etc/deep/er/x")[0], b"..", O_PATH | O_DIRECTORY)
+    copy.write("etc/mine", b"", O_WRONLY | O_CREAT)
+    above = copy.files.openat(fd, b"..", O_RDONLY | O_DIRECTORY)  # the copy's, from one of the image's
+    assert copy.files.fstatat(above, b"mine").nlink == 1
+    top = copy.files.openat(above, b"..", O_PATH | O_DIRECTORY)
+    assert copy.files.fstat(top).ino == copy.files.fstat(copy.top).ino
+    for each in (fd, above, top):
+        copy.files.close(each)
+
+
+def test_a_listing_that_has_begun_goes_on(copy: Copy, image: Path) -> None:
+    """Its descriptor means the copy's directory for all else, and once it is rewound."""
+    host = make_host()
+    fd = copy.open("etc", O_RDONLY | O_DIRECTORY)
+    if not host.dirs.reads_records:
+        pytest.skip("this host reads whole directories")
+    buffer = bytearray(64)
+    assert host.dirs.read(fd, buffer) > 0
+    copy.files.unlinkat(fd, b"link")
+    copy.files.mkdirat(fd, b"new", 0o755)
+    assert copy.files.fstatat(fd, b"new").nlink
+    again = copy.files.dup(fd)
+    assert copy.files.fstatat(again, b"new").nlink
+    copy.files.close(again)
+    seen = b""
+    while length := host.dirs.read(fd, more := bytearray(64)):
+        seen += more[:length]
+    assert b"new" not in seen
+    copy.files.lseek(fd, 0, os.SEEK_SET)
+    everything = bytearray(4096)
+    del everything[host.dirs.read(fd, everything) :]
+    assert b"new" in everything
+    assert b"link" not in everything
+
+
+def test_directories_are_found_where_they_were_moved(copy: Copy) -> None:
+    deep, _ = copy.at("etc/deep/x")
+    er, file = copy.at("etc/deep/er/file")
+    copy.files.renameat2(copy.top, b"etc", copy.top, b"moved")
+    copy.write("moved/deep/mine", b"1", O_WRONLY | O_CREAT)
+    assert copy.files.fstatat(deep, b"mine").size == 1
+    copy.files.mkdirat(er, b"new", 0o755)
+    assert copy.names("moved/deep/er") == ["file", "new"]
+    copy.files.mkdirat(copy.top, b"etc", 0o755)
+    copy.files.mkdirat(*copy.at("etc/deep"), 0o755)
+    assert copy.names("etc/deep") == []
+    assert copy.files.fstatat(er, file).size == 5
+
+
+def test_directories_that_were_removed(copy: Copy) -> None:
+    er, _ = copy.at("etc/deep/er/file")
+    copy.files.unlinkat(*copy.at("etc/deep/er/file"))
+    copy.files.unlinkat(*copy.at("etc/deep/er"), AT_REMOVEDIR)
+    copy.files.mkdirat(*copy.at("etc/deep/er"), 0o755)  # it may get the number of the old one
+    copy.write("etc/deep/er/mine", b"", O_WRONLY | O_CREAT)
+    assert copy.files.fstat(er).nlink == 0
+    for look in (lambda: copy.files.fstatat(er, b"mine"), lambda: copy.files.mkdirat(er, b"new", 0o755)):
+        with pytest.raises(LinuxError) as failed:
+            look()
+        assert failed.value.errno == ENOENT
+    with pytest.raises(LinuxError):
+        copy.files.openat(er, b"file", O_RDONLY | O_NOFOLLOW)
+
+
+def test_a_directory_that_was_replaced(copy: Copy) -> None:
+    empty, _ = copy.at("empty/x")
+    copy.files.renameat2(copy.top, b"usr", copy.top, b"empty")
+    assert copy.names("empty") == ["bin"]
+    assert copy.files.fstat(empty).nlink == 0
+
+
+def test_pipes_are_the_copys_own(copy: Copy, image: Path) -> None:
+    reader = copy.open("etc/pipe", O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    assert not os.path.samestat(os.fstat(reader), (image / "rootfs/etc/pipe").stat())
+    writer = copy.open("etc/pipe", O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
+    os.write(writer, b"x")
+    assert os.read(reader, 9) == b"x"
+
+
+def test_failing_changes_fill_nothing(copy: Copy) -> None:
+    etc, _ = copy.at("etc/x")
+    failing: tuple[tuple[Callable[[], object], int], ...] = (
+        (lambda: copy.files.mkdirat(etc, b"deep", 0o755), EEXIST),
+        (lambda: copy.files.symlinkat(b"x", etc, b"conf"), EEXIST),
+        (lambda: copy.files.unlinkat(etc, b"none"), ENOENT),
+        (lambda: copy.files.unlinkat(etc, b"none", AT_REMOVEDIR), ENOENT),
+        (lambda: copy.files.renameat2(etc, b"none", etc, b"new"), ENOENT),
+        (lambda: copy.files.linkat(etc, b"none", etc, b"new"), ENOENT),
+    )
+    for change, errno in failing:
+        with pytest.raises(LinuxError) as failed:
+            change()
+        assert failed.value.errno == errno
+    assert os.listdir(copy.root) == []
+
+
+def test_paths_are_those_of_the_copy(copy: Copy) -> None:
+    where = os.path.realpath(copy.root).encode()
+    deep, _ = copy.at("etc/deep/x")
+    file = copy.open("etc/deep/er/file", O_RDONLY | O_NOFOLLOW)
+    if make_host().caps.proc_fd:
+        assert copy.files.fd_path(file) == where + b"/etc/deep/er/file"
+    assert copy.files.fd_path(deep) == where + b"/etc/deep"
+    other = os.dup(deep)  # as one that came from another process
+    assert copy.files.fd_path(other) == where + b"/etc/deep"
+    copy.files.mkdirat(other, b"new", 0o755)
+    copy.files.close(other)
+    assert copy.names("etc/deep") == ["er", "new"]
+
+
+def test_attributes_of_directories_change(make: Callable[[], Copy], image: Path) -> None:
+    copy, other = make(), make()
+    changes: tuple[Callable[[int, bytes], object], ...] = (
+        lambda fd, name: copy.files.fchmodat(fd, name, 0o711, NOFOLLOW),
+        lambda fd, name: copy.files.utimensat(fd, name, (1, 1), NOFOLLOW),
+        lambda fd, name: copy.files.setxattrat(fd, name, b"user.a", b"b", 0, NOFOLLOW),
+    )
+    for change in changes:
+        change(*copy.at("etc/deep"))
+        change(*copy.at("etc/deep/er"))
+    copy.files.fchmod(copy.open("usr/bin", O_RDONLY | O_DIRECTORY), 0o711)
+    for path in ("etc/deep", "etc/deep/er", "usr/bin"):
+        assert stat.S_IMODE(copy.stat(path).st_mode) == 0o711
+        assert stat.S_IMODE(other.stat(path).st_mode) != 0o711
+    assert copy.names("etc/deep/er") == ["file"]
+    assert copy.files.getxattrat(*copy.at("etc/deep"), b"user.a") == b"b"
+
+
+def test_many_processes_change_and_look(copy: Copy) -> None:
+    """Each sees its own changes at once, and those of others that came before."""
+    deep, _ = copy.at("etc/deep/x")
+    children = []
+    for number in range(6):
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                for turn in range(20):
+                    name = b"%d-%d" % (number, turn)
+                    copy.files.mkdirat(deep, name, 0o755)
+                    assert copy.files.fstatat(deep, name).nlink
+                    inside = copy.files.openat(deep, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+                    copy.files.mkdirat(inside, b"in", 0o755)
+                    copy.files.close(inside)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
+    assert len(copy.names("etc/deep")) == 121

@@ -67,8 +67,8 @@ def box(cli: Noah, data: Path) -> Path:
 
 @pytest.mark.parametrize(("damage", "text"), DAMAGES)
 def test_tables_of_a_container(cli: Noah, data: Path, box: Path, damage: Damage, text: str) -> None:
-    damage(box / "unfilled")
-    one_line(cli("start", "box"), 125, f"container box {text.replace('%s', 'unfilled')}", "'noah rm box' removes it\n")
+    damage(box / "standins")
+    one_line(cli("start", "box"), 125, f"container box {text.replace('%s', 'standins')}", "'noah rm box' removes it\n")
     assert "Exited (3)" in cli("ps", "--all").stdout
     assert cli("rm", "box").stdout == "box\n"
     assert list((data / "containers").iterdir()) == []
@@ -120,7 +120,7 @@ def test_state_of_a_container(cli: Noah, box: Path, state: bytes) -> None:
 
 
 def test_every_command_about_an_unusable_container(cli: Noah, data: Path, box: Path, tmp_path: Path) -> None:
-    of_another_version(box / "unfilled")
+    of_another_version(box / "standins")
     before = sorted(box.iterdir())
     images = cli("images").stdout
     says = (f"container box {OTHER}'noah rm box' removes it\n",)
@@ -149,7 +149,7 @@ def test_every_command_about_an_unusable_container(cli: Noah, data: Path, box: P
 def test_running_container_that_becomes_unusable(cli: Noah, data: Path) -> None:
     """As when Noah is replaced by another version meanwhile."""
     assert cli("run", "-d", "--name", "box", "small", "sleep", "1000").returncode == 0
-    of_another_version(next((data / "containers").iterdir()) / "unfilled")
+    of_another_version(next((data / "containers").iterdir()) / "standins")
     one_line(cli("exec", "box", "true"), 125, f"container box {OTHER}'noah rm box' removes it\n")
     assert "Up " in cli("ps").stdout
     assert cli("rm", "--force", "box").returncode == 0
@@ -204,7 +204,7 @@ def test_container_without_its_image(cli: Noah, data: Path, box: Path, image: Pa
 def in_the_old_form(path: Path) -> None:
     """Without the entry that says the form."""
     words = array("Q", path.read_bytes())
-    form = words.index(int.from_bytes(b"NoahIno1", "big"))
+    form = words.index(int.from_bytes(b"NoahIno2", "big"))
     del words[len(words) // 2 + form], words[form]
     path.write_bytes(words.tobytes())
 

@@ -59,7 +59,7 @@ def test_deep_trees(deep: Path, host: str) -> None:
     own = make_host(host)
     assert size_of(own, deep) == 3 * DEEP
     assert own_size(own, deep) >= 3 * DEEP
-    assert len(list_inodes(own, bytes(deep))) == 16 * (DEEP + 1)
+    assert len(list_inodes(own, bytes(deep))) == 16 * (2 * DEEP + 2)
     remove_tree(own, bytes(deep))
     assert not deep.exists()
 

@@ -18,9 +18,8 @@ def tree_of(mounts: MountTable, fd: int, kind: int) -> handle.HostTree:
     anonymous one if no tree does, or none is known to."""
     files = mounts.anonymous.files
     trees = [mount.fs for mount in mounts.all() if isinstance(mount.fs, HostTree)]
-    path = files.fd_path(fd)
-    if path is not None:
-        within = [tree for tree in trees if (path + b"/").startswith(tree.host_path + b"/")]
+    if files.fd_path(fd) is not None:
+        within = [tree for tree in trees if ((tree.files.fd_path(fd) or b"") + b"/").startswith(tree.host_path + b"/")]
         return max(within, key=lambda tree: len(tree.host_path), default=mounts.anonymous)
     if kind == S_IFDIR:
         by_root = {files.fstat(tree.handle.number)[:2]: tree for tree in trees}  # as the host numbers them

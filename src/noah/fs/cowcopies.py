@@ -18,7 +18,6 @@ from noah.abi.capability import (
     CAP_SYS_ADMIN,
 )
 from noah.abi.errno import (
-    EBUSY,
     EEXIST,
     EMLINK,
     ENOSPC,
@@ -47,16 +46,15 @@ from noah.abi.limits import PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFMT
 from noah.fs.clone import Cloner
 from noah.fs.inodelist import InodeList
-from noah.fs.inodetable import InodeTable
 from noah.fs.owned import OwnedFiles
 from noah.fs.ownership import Ownership, SharedOwnership
+from noah.fs.standins import StandIn, StandIns
 
 if TYPE_CHECKING:
     from noah.fs.ownedattr import Asker
     from noah.host.api import Files, Host
     from noah.host.values import Stat
 
-_MAGIC: Final = b"NoahCow2"
 NO_MORE_NAMES: Final = (EMLINK, EPERM, ENOTSUP, EOPNOTSUPP)
 """A file has too many names, or its file system knows just one."""
 TRIES: Final = 8
@@ -83,6 +81,7 @@ class _Paths:
         """Open it, or make an empty one. LinuxError."""
         self._files = host.files
         self._fd = host.files.openat(AT_FDCWD, path, O_RDWR | O_CREAT, 0o600)
+        self._known: dict[int, bytes] = {}
 
     def __del__(self) -> None:
         if fd := getattr(self, "_fd", 0):
@@ -101,7 +100,10 @@ class _Paths:
         return places
 
     def get(self, place: int) -> bytes:
-        return self._files.pread(self._fd, PATH_MAX, place).partition(b"\0")[0]
+        path = self._known.get(place)
+        if path is None:
+            path = self._known[place] = self._files.pread(self._fd, PATH_MAX, place).partition(b"\0")[0]
+        return path
 
 
 class CowCopies:
@@ -114,8 +116,7 @@ class CowCopies:
         self._copy = copy
         self._image = host.files.openat(AT_FDCWD, image + b"/rootfs", O_PATH | O_DIRECTORY)
         self._inodes = InodeList(host, image + b"/inodes")
-        self._unfilled = InodeTable(host, copy + b"/unfilled", _MAGIC)
-        """Of directories: how many names they have in the image, and where in _paths is which of it they stand for."""
+        self._stand_ins = StandIns(host, copy + b"/standins")
         self._paths = _Paths(host, copy + b"/paths")
         self._given: Ownership | None = None
         self._owners: Ownership | None = None
@@ -159,34 +160,36 @@ class CowCopies:
         source = raw.openat(self._image, b".", O_RDONLY | O_DIRECTORY)
         try:
             made = self._stand_in(source, b".", target, b"rootfs")
-            self._unfilled.put_new([(*made, self._paths.add([b"."])[0], 0)])
+            self._note_stand_ins([made], [b"."])
         finally:
             raw.close_quietly(source)
             raw.close_quietly(target)
 
     def _is_shared(self, stat: Stat) -> bool:
-        return stat.nlink > 1 and stat.mode & S_IFMT != S_IFDIR and self._inodes.count(stat.ino) > 0
+        """Whether a file in one of the copy's directories is the image's."""
+        return stat.nlink > 1 and stat.mode & S_IFMT != S_IFDIR and stat.ino in self._inodes
 
     # Filling directories
 
     def _fill(self, fd: int, inode: int) -> bool:
         """Make what the image has in a directory; False if that is done already. fd may be one of O_PATH."""
-        if self._unfilled.find(inode) is None:
+        if self._stand_ins.unfilled(inode) is None:
             return False
         raw = self._raw
         with self._alone():
-            unfilled = self._unfilled.find(inode)
-            if unfilled is None:
+            stand_in = self._stand_ins.unfilled(inode)
+            if stand_in is None:
                 return True  # another process has just done it
-            below = self._paths.get(unfilled[1])
-            before = raw.fstat(fd)
-            source = raw.openat(self._image, below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-            try:
-                self._fill_from(source, below, fd)
-            finally:
-                raw.close_quietly(source)
-            raw.utimensat(fd, b".", (before.atime, before.mtime))
-            self._unfilled.forget(inode)
+            if self._stand_ins.replaced(stand_in.image) is None:  # else somebody was killed just before it said so
+                below = self._paths.get(stand_in.place)
+                before = raw.fstat(fd)
+                source = raw.openat(self._image, below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+                try:
+                    self._fill_from(source, below, fd)
+                finally:
+                    raw.close_quietly(source)
+                raw.utimensat(fd, b".", (before.atime, before.mtime))
+            self._stand_ins.fill(inode, stand_in)
         return True
 
     def _fill_from(self, source: int, below: bytes, fd: int) -> None:
@@ -202,8 +205,13 @@ class CowCopies:
                 self._show(source, fd, name, kind)
         if directories:
             made = [self._stand_in(source, name, fd, name) for name in directories]
-            paths = self._paths.add([below + b"/" + name for name in directories])
-            self._unfilled.put_new([(*one, path, 0) for one, path in zip(made, paths, strict=True)])
+            self._note_stand_ins(made, [below + b"/" + name for name in directories])
+
+    def _note_stand_ins(self, made: list[tuple[int, StandIn]], paths: list[bytes]) -> None:
+        places = self._paths.add(paths)
+        self._stand_ins.put_new(
+            [(inode, one.names, place, one.image) for (inode, one), place in zip(made, places, strict=True)]
+        )
 
     def _show(self, source: int, fd: int, name: bytes, kind: int) -> None:
         """One name that is no directory's."""
@@ -220,8 +228,8 @@ class CowCopies:
                     raise
                 self._copy_file(source, name, fd)
 
-    def _stand_in(self, source: int, name: bytes, target: int, new: bytes) -> tuple[int, int]:
-        """Make an empty directory for one of the image's: its inode number, and how many names that one has."""
+    def _stand_in(self, source: int, name: bytes, target: int, new: bytes) -> tuple[int, StandIn]:
+        """Make an empty directory for one of the image's: its inode number, and what it stands for."""
         raw = self._raw
         stat = raw.fstatat(source, name, AT_SYMLINK_NOFOLLOW)
         mode = stat.mode & 0o7777
@@ -243,7 +251,7 @@ class CowCopies:
             raw.fchmodat(target, new, mode)
         self._copy_attributes(source, name, target, new)
         raw.utimensat(target, new, (stat.atime, stat.mtime), AT_SYMLINK_NOFOLLOW)
-        return made.ino, stat.nlink
+        return made.ino, StandIn(stat.nlink, 0, stat.ino)
 
     def _copy_attributes(self, source: int, name: bytes, target: int, new: bytes) -> None:
         raw = self._raw
@@ -282,29 +290,6 @@ class CowCopies:
             raise
         finally:
             self._raw.close_quietly(copies)
-
-    def _hold(self, dirfd: int, path: bytes, flags: int) -> int:
-        nofollow = O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0
-        for _ in range(TRIES):
-            fd = self._inner.openat(dirfd, path, O_PATH | nofollow)
-            if not self._is_shared(self._raw.fstat(fd)):
-                return fd
-            self._raw.close_quietly(fd)
-            self._own(dirfd, path)
-        raise LinuxError(EBUSY)
-
-    def _own_of(self, fd: int) -> int:
-        """A descriptor (O_PATH) of the guest's own file for one of the image's that it has opened."""
-        path = self._raw.fd_path(fd)
-        if path is None or not path.startswith(self._copy + b"/rootfs/"):
-            raise LinuxError(EPERM, "the host does not say where the file is")
-        head, _, name = path.rpartition(b"/")
-        with self._as_host_user():
-            directory = self._raw.openat(AT_FDCWD, head, O_PATH | O_DIRECTORY)
-            try:
-                return self._hold(directory, name, AT_SYMLINK_NOFOLLOW)
-            finally:
-                self._raw.close_quietly(directory)
 
     @contextmanager
     def _as_host_user(self) -> Iterator[None]:

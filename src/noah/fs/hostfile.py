@@ -19,6 +19,7 @@ from noah.abi.fcntl import (
     O_RDONLY,
     O_WRONLY,
     SEEK_CUR,
+    SEEK_SET,
     SETFL_MASK,
     SPLICE_F_NONBLOCK,
 )
@@ -159,6 +160,7 @@ class DirectoryFile(HostFile):
         raise LinuxError(EBADF)
 
     def read_records(self, caller: Caller, views: Views) -> int:
+        self.files.catch_up()
         read = caller.host.dirs.read
         if len(views) == 1:
             return read(self.fd, views[0])
@@ -179,6 +181,7 @@ class DirectoryFile(HostFile):
 
     def _scan(self, caller: Caller) -> list[tuple[bytes, int, int]]:
         """With the mount points here that the host does not have."""
+        self.files.catch_up()
         entries = caller.host.dirs.scan(self.fd)
         if len(entries) == 2 and not self.files.fstat(self.fd).nlink:
             raise LinuxError(ENOENT)  # it was removed
@@ -197,6 +200,7 @@ class DirectoryFile(HostFile):
             return self.files.lseek(self.fd, offset, whence)
         offset = sought(offset, whence, self._position, len(self._entries or ()))
         if offset == 0:
+            self.files.lseek(self.fd, 0, SEEK_SET)  # the host's own position means nothing here, but see noah.fs.cow
             self._entries = None
         self._position = offset
         return offset

@@ -544,6 +544,7 @@ class HostPlace(Place):
             return self._handle, name + b"\0"  # a whole path: the host's peers see it as the guest's would
         head, slash, last = name.rpartition(b"/")
         if not slash:
+            files.settle(self._dirfd)
             return self._handle, self._own_name(self._handle, name)
         handle = Handle(files, files.openat(self._dirfd, head or b"/", O_PATH | O_DIRECTORY))
         return handle, self._own_name(handle, last)

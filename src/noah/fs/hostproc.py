@@ -85,13 +85,13 @@ class HostProc:
         except LinuxError:
             return None
 
-    def open_fd(self, pid: int, number: int) -> Handle | None:
+    def open_fd(self, pid: int, number: int) -> int | None:
         """What a descriptor of a host process refers to, as O_PATH opens it; None if that is not told."""
         if self._handle is None:
             return None
         files = self.host.files
         try:
-            return Handle(files, files.openat(self._handle.number, b"%d/fd/%d" % (pid, number), O_PATH))
+            return files.openat(self._handle.number, b"%d/fd/%d" % (pid, number), O_PATH)
         except LinuxError:
             return None
 

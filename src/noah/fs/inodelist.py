@@ -1,6 +1,6 @@
 """Which inodes are an image's, and how many names each has in it: a file that is made once and mapped into memory.
 
-words of 8 bytes: inode numbers in ascending order, then as many counts
+words of 8 bytes: inode numbers in ascending order, then as many counts, which are 0 for directories
 
 One of the numbers is no inode's: it says the form of the file, and its count is how many numbers there are.
 """
@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.fcntl import AT_FDCWD, DT_DIR, O_RDONLY
+from noah.abi.fcntl import AT_FDCWD, DT_DIR, O_DIRECTORY, O_RDONLY
 from noah.fs.form import FormError
 from noah.fs.tree import walk
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from noah.host.api import Host
 
 _WORD: Final = 8
-_FORM: Final = int.from_bytes(b"NoahIno1", "big")
+_FORM: Final = int.from_bytes(b"NoahIno2", "big")
 
 
 class InodeList:
@@ -47,23 +47,34 @@ class InodeList:
         return self._length - 1
 
     def count(self, inode: int) -> int:
-        """Names of an inode; 0 if it is none of the image's."""
+        """Names of an inode; 0 if it is none of the image's, or a directory."""
         count = self._found.get(inode)
         if count is None:
-            words, length = self._words, self._length
-            at = bisect_left(words, inode, 0, length)
-            count = words[length + at] if at < length and words[at] == inode else 0
+            at = self._index(inode)
+            count = self._words[self._length + at] if at >= 0 else 0
             if count:
                 self._found[inode] = count
         return count
+
+    def __contains__(self, inode: int) -> bool:
+        """Whether it is the image's."""
+        return inode in self._found or self._index(inode) >= 0
+
+    def _index(self, inode: int) -> int:
+        at = bisect_left(self._words, inode, 0, self._length)
+        return at if at < self._length and self._words[at] == inode else -1
 
 
 def list_inodes(host: Host, root: bytes) -> bytes:
     """What the file holds. LinuxError."""
     counts: dict[int, int] = {}
+    fd = host.files.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY)
+    try:
+        counts[host.files.fstat(fd).ino] = 0
+    finally:
+        host.files.close_quietly(fd)
     for _, _, inode, kind in walk(host, root):
-        if kind != DT_DIR:
-            counts[inode] = counts.get(inode, 0) + 1
+        counts[inode] = counts.get(inode, 0) + 1 if kind != DT_DIR else 0
     counts[_FORM] = len(counts) + 1
     inodes = sorted(counts)
     return array("Q", [*inodes, *(counts[inode] for inode in inodes)]).tobytes()

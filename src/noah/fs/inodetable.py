@@ -81,21 +81,30 @@ class InodeTable:
 
     def put(self, inode: int, one: int, two: int = 0, three: int = 0) -> None:
         """Keep words for an inode number; the last is replaced first. ENOSPC when the table is full."""
-        words = self._words
-        at = self._index(inode)
-        if at and words[at + 1] != _GONE:
-            words[at + 3] = three
-            words[at + 2] = two
-            words[at + 1] = one
-            return
-        with self._locked():
-            self._take(inode, one, two, three)
+        if not self._replace(inode, one, two, three):
+            with self._locked():
+                self._take(inode, one, two, three)
 
     def put_new(self, entries: Sequence[tuple[int, int, int, int]]) -> None:
         """Keep words for inode numbers that nobody else puts here now. ENOSPC when the table is full."""
         with self._locked():
             for entry in entries:
                 self._take(*entry)
+
+    def _keep(self, inode: int, one: int, two: int, three: int) -> None:
+        """As put(), for who has locked the table."""
+        if not self._replace(inode, one, two, three):
+            self._take(inode, one, two, three)
+
+    def _replace(self, inode: int, one: int, two: int, three: int) -> bool:
+        words = self._words
+        at = self._index(inode)
+        if not at or words[at + 1] == _GONE:
+            return False
+        words[at + 3] = three
+        words[at + 2] = two
+        words[at + 1] = one
+        return True
 
     def _take(self, inode: int, one: int, two: int, three: int) -> None:
         words = self._words

@@ -12,7 +12,7 @@ from noah.abi.inotify import IN_DONT_FOLLOW
 from noah.abi.ioctl import FIONREAD
 from noah.fs.anonymous import AnonymousFile
 from noah.fs.watching import Watching, make_watching
-from noah.vfs.handle import Handle
+from noah.vfs.handle import Handle, HostFile
 
 if TYPE_CHECKING:
     from noah.vfs.caller import Caller
@@ -40,6 +40,8 @@ class InotifyFile(AnonymousFile):
             if fd < 0:
                 fd = caller.host.files.memfd_create(b"noah-inotify")
                 self._stand_ins.append(Handle(caller.host.files, fd))
+            elif isinstance(file, HostFile):
+                file.files.settle(fd)
             return self._events.inotify_add_watch(self.fd, fd, mask)
         finally:
             file.release()

@@ -98,4 +98,4 @@ class SharedOwnership(Ownership):
     def get(self, inode: int) -> Override | None:
         found = super().get(inode)
         # The image's table may hold entries of files that went away while it was made.
-        return self._image.get(inode) if found is None and self._inodes.count(inode) else found
+        return self._image.get(inode) if found is None and inode in self._inodes else found

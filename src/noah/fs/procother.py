@@ -12,13 +12,13 @@ from noah.fs.procmaps import PAGE
 from noah.fs.procself import SelfFiles
 from noah.fs.procstat import PF_RANDOMIZE, Facts, Sizes, make_status
 from noah.fs.virtual import DirNode, FdNode, Node
+from noah.vfs.handle import Handle
 from noah.vfs.namespace import Walk
 
 if TYPE_CHECKING:
     from noah.fs.hostproc import HostProc
     from noah.fs.procns import Namespaces
     from noah.fs.procview import ProcessView, ShownView
-    from noah.vfs.handle import Handle
     from noah.vfs.place import Place
 
 _STATES: Final = {
@@ -139,16 +139,17 @@ class OtherFiles:
         number = self._now().fds.get(fd)
         if number is None:
             return None
-        handle = self._host.open_fd(self._pid, number)
-        if handle is not None:
-            return self._host_fd(fd, number, handle)
+        found = self._host.open_fd(self._pid, number)
+        if found is not None:
+            return self._host_fd(number, found)
         mode, _, path = self._ask(b"fd/%d" % fd).partition(b" ")
         return FdNode(lambda: path, int(mode, 8), self.owner, lambda: self._walk(path))
 
-    def _host_fd(self, fd: int, number: int, handle: Handle) -> FdNode:
+    def _host_fd(self, number: int, found: int) -> FdNode:
         mounts = self._process.fs.mounts
         files = mounts.anonymous.files
-        tree = tree_of(mounts, handle.number, files.fstat(handle.number).mode)
+        tree = tree_of(mounts, found, files.fstat(found).mode)
+        handle = Handle(tree.files, found)
         mode = self._host.fd_mode(self._pid, number)
         return FdNode(lambda: tree.guest_path(handle, b""), mode, self.owner, lambda: tree.place_of(handle, b""))
 

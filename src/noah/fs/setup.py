@@ -190,5 +190,5 @@ def make_fds(host: Host, mounts: MountTable, limit: int = 1024) -> FdTable:
         if fd >= count:
             continue
         kind = host.files.fstat(fd).mode & S_IFMT
-        fds.replace(fd, make_inherited(tree, Handle(host.files, fd), host.files.get_flags(fd), kind))
+        fds.replace(fd, make_inherited(tree, Handle(tree.files, fd), host.files.get_flags(fd), kind))
     return fds

@@ -53,14 +53,14 @@ class Descent:
 
 
 def walk(
-    host: Host, root: bytes, enter: Callable[[int, bytes], bool] | None = None
+    host: Host, root: bytes, enter: Callable[[int, bytes], bool] | None = None, *, dirfd: int = AT_FDCWD
 ) -> Iterator[tuple[int, bytes, int, int]]:
     """The directory, name, inode and DT_* type of all that is in a tree, of what is in a directory before itself.
 
-    enter: says, by directory and name, whether to look at another directory. LinuxError; ESTALE.
+    root: from dirfd on. enter: says, by directory and name, whether to look at another directory. LinuxError; ESTALE.
     """
     scan = host.dirs.scan
-    at = Descent(host.files, AT_FDCWD, root)
+    at = Descent(host.files, dirfd, root)
     try:
         above: list[tuple[tuple[bytes, int, int], list[tuple[bytes, int, int]]]] = []
         here = scan(at.fd)[2:]

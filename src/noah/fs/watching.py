@@ -37,7 +37,7 @@ from noah.abi.stat import S_IFDIR, S_IFMT, S_IFREG
 from noah.abi.structs import InotifyEvent
 from noah.abi.time import CLOCK_MONOTONIC
 from noah.fs.anonymous import MadeUpFile, fill
-from noah.vfs.handle import Handle
+from noah.vfs.handle import Handle, HostFile
 
 if TYPE_CHECKING:
     from noah.host.api import Host
@@ -105,6 +105,8 @@ class Watching(MadeUpFile):
                         raise LinuxError(EEXIST)
                     watch.mask = mask & _KEPT | (watch.mask if mask & IN_MASK_ADD else 0)
                     return watch.number
+            if isinstance(file, HostFile):
+                file.files.settle(file.fd)
             handle = Handle(self._host.files, self._host.files.dup(file.poll_fd)) if file.poll_fd >= 0 else None
         finally:
             file.release()

@@ -72,6 +72,15 @@ class Files(Protocol):
     def dup(self, fd: int, minimum: int = 0) -> int:
         """F_DUPFD_CLOEXEC: the lowest free descriptor from minimum on."""
 
+    def replace(self, fd: int, by: int) -> None:
+        """dup3(2): the descriptor fd means from now on what by means."""
+
+    def catch_up(self) -> None:
+        """Before a directory is listed by its descriptor: see noah.fs.cow. LinuxError."""
+
+    def settle(self, fd: int) -> None:
+        """Before a descriptor is used by others than this object: see noah.fs.cow. LinuxError."""
+
     def reopen(self, fd: int, flags: int) -> int:
         """A new open file description of the same file. Without caps.proc_fd: a dup, if it allows flags' access mode,
         else EACCES."""

@@ -286,7 +286,10 @@ class Containers:
     def tidy(self, container: Container) -> None:
         """Before it runs: remove what those that were killed have left."""
         for path in (container.directory / "copies").iterdir():
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
 
     def commit(self, container: Container, name: str) -> Image:
         """An image of the files as they are now, to be run as the container was. ImageError."""

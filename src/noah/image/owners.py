@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from noah.image.container import Container
     from noah.image.store import Image, Store
 
-_BESIDE: Final = ("copies", "paths", "unfilled")
+_BESIDE: Final = ("copies", "paths", "standins")
 """Beside a container's tree."""
 
 

@@ -47,6 +47,7 @@ def _to_host(caller: Caller, body: bytes) -> bytes:
         file = caller.fds.get(fd)
         if not isinstance(file, HostFile):
             raise LinuxError(ETOOMANYREFS, "files that Noah makes up cannot be sent")
+        file.files.settle(file.fd)
         host += file.fd.to_bytes(_INT, "little")
     return bytes(host)
 

@@ -281,7 +281,7 @@ def adopt(task: Task, fd: int) -> OpenFile:
     if anonymous is not None:
         return anonymous
     tree = tree_of(task.fs.mounts, fd, kind)
-    return make_inherited(tree, Handle(files, fd), files.get_flags(fd), kind)
+    return make_inherited(tree, Handle(tree.files, fd), files.get_flags(fd), kind)
 
 
 def _recvmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:

@@ -65,6 +65,18 @@ class PosixDescriptors:
         except OSError as error:
             raise from_host(error) from None
 
+    def replace(self, fd: int, by: int) -> None:
+        try:
+            os.dup2(by, fd, inheritable=False)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def catch_up(self) -> None:
+        """There is nothing to be seen but what the host shows."""
+
+    def settle(self, fd: int) -> None:
+        """It means the same to all."""
+
     def reopen(self, fd: int, flags: int) -> int:
         try:
             if stat.S_ISDIR(os.fstat(fd).st_mode):
