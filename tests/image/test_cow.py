@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.abi.errno import EEXIST, ELOOP, ENOENT, ENOTEMPTY, LinuxError
+from noah.abi.errno import EBUSY, EEXIST, ELOOP, ENOENT, ENOTEMPTY, LinuxError
 from noah.abi.fcntl import (
     AT_EMPTY_PATH,
     AT_REMOVEDIR,
@@ -625,6 +625,23 @@ def test_a_directory_that_was_replaced(copy: Copy) -> None:
     copy.files.renameat2(copy.top, b"usr", copy.top, b"empty")
     assert copy.names("empty") == ["bin"]
     assert copy.files.fstat(empty).nlink == 0
+
+
+def test_nothing_changes_in_the_image_at_least(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a directory does not become the copy's, for whatever reason."""
+    etc, conf = copy.at("etc/conf")
+    monkeypatch.setattr(CowFiles, "_fill_way", lambda self, path: os.dup(copy.top))
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: copy.files.mkdirat(etc, b"new", 0o755),
+        lambda: copy.files.unlinkat(etc, conf),
+        lambda: copy.files.openat(etc, conf, O_WRONLY),
+        lambda: copy.files.fchmodat(etc, conf, 0o600, NOFOLLOW),
+        lambda: copy.files.fchmod(copy.open("etc", O_RDONLY | O_DIRECTORY), 0o700),
+    )
+    for change in changes:
+        with pytest.raises(LinuxError) as failed:
+            change()
+        assert failed.value.errno == EBUSY
 
 
 def test_pipes_are_the_copys_own(copy: Copy, image: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from noah.abi.capability import CAP_DAC_READ_SEARCH
-from noah.abi.errno import EACCES, EBADF, LinuxError
+from noah.abi.errno import EACCES, EBADF, EBUSY, LinuxError
 from noah.abi.fcntl import (
     AT_FDCWD,
     AT_REMOVEDIR,
@@ -78,9 +78,10 @@ class Untouched(CowCopies):
             for _ in range(TRIES):
                 path = self._untouched.get(fd)
                 if path is None:
-                    break
+                    return fd
                 self._raw.close_quietly(self._fill_way(path))
                 fd = self._now(fd)
+            raise LinuxError(EBUSY)  # whatever goes on there: nothing may be changed in the image
         return fd
 
     def catch_up(self) -> None:
