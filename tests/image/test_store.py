@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from noah.host.select import make_host
 from noah.image.errors import ImageError, NotFoundError
 from noah.image.store import Image, Store, data_directory, full_name
 
@@ -42,6 +43,27 @@ def test_place_of_the_store(environ: dict[bytes, bytes], system: str, expected: 
 def test_no_place_for_a_store() -> None:
     with pytest.raises(ImageError, match="NOAH_DATA"):
         data_directory({}, "Linux")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes another user")
+def test_store_of_another_user(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    Store(make_host(), place)
+    for above in (place, *place.parents[:3]):
+        above.chmod(0o711)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setresuid(1234, 1234, 1234)
+            Store(make_host(), place)
+        except ImageError as error:
+            status = (
+                0 if f"{place} belongs to user 0: make it yours ('sudo chown -R 1234 {place}')" in str(error) else 2
+            )
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from noah.abi.errno import EAGAIN, LinuxError
+from noah.abi.errno import EACCES, EAGAIN, LinuxError
 from noah.abi.fcntl import (
     AT_FDCWD,
     AT_SYMLINK_NOFOLLOW,
@@ -31,6 +31,8 @@ from noah.abi.fcntl import (
     O_DIRECTORY,
     O_RDONLY,
     O_RDWR,
+    W_OK,
+    X_OK,
 )
 from noah.fs.inodelist import InodeList, list_inodes
 from noah.fs.tree import remove_tree, walk
@@ -115,10 +117,24 @@ class Store:
         self.cache = directory / "cache"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_owner()
             for name in ("images", "names", "containers", "cache", "work", "locks"):
                 (directory / name).mkdir(exist_ok=True)
         except OSError as error:
             raise ImageError(f"the store for images cannot be made: {describe(error)}") from None
+
+    def _check_owner(self) -> None:
+        """ImageError for a store that another user has made for himself, as root does by `sudo noah`."""
+        try:
+            self.host.files.faccessat(AT_FDCWD, bytes(self.directory), W_OK | X_OK)
+        except LinuxError as error:
+            if error.errno != EACCES:
+                return  # what is done next says more
+            owner, user = self.directory.stat().st_uid, self.host.procs.getresuid()[1]
+            raise ImageError(
+                f"the store {self.directory} belongs to user {owner}: make it yours ('sudo chown -R {user} "
+                f"{self.directory}'), or name another place by NOAH_DATA"
+            ) from None
 
     # Locks
 
