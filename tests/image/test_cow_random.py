@@ -5,7 +5,6 @@ Each actor has its own view of the copy, as a process has, and keeps directories
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import stat
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.image.test_cow import snapshot
 
 from noah.abi.errno import LinuxError
 from noah.abi.fcntl import (
@@ -216,15 +216,6 @@ def outcome(do: Callable[[], object]) -> object:
         return do()
     except LinuxError as error:
         return f"error {error.errno}"
-
-
-def snapshot(root: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for path in [root, *root.rglob("*")]:
-        status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        found[str(path)] = status.st_mode, status.st_mtime_ns, content
-    return found
 
 
 @pytest.fixture

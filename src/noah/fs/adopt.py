@@ -18,8 +18,9 @@ def tree_of(mounts: MountTable, fd: int, kind: int) -> handle.HostTree:
     anonymous one if no tree does, or none is known to."""
     files = mounts.anonymous.files
     trees = [mount.fs for mount in mounts.all() if isinstance(mount.fs, HostTree)]
-    if files.fd_path(fd) is not None:
-        within = [tree for tree in trees if ((tree.files.fd_path(fd) or b"") + b"/").startswith(tree.host_path + b"/")]
+    paths = {each: each.fd_path(fd) for each in {files, *(tree.files for tree in trees)}}  # a container has its own
+    if paths[files] is not None:
+        within = [tree for tree in trees if ((paths[tree.files] or b"") + b"/").startswith(tree.host_path + b"/")]
         return max(within, key=lambda tree: len(tree.host_path), default=mounts.anonymous)
     if kind == S_IFDIR:
         by_root = {files.fstat(tree.handle.number)[:2]: tree for tree in trees}  # as the host numbers them

@@ -94,14 +94,10 @@ class CowFiles(Untouched):
         return _make(Stat, (*stat[:3], count, *stat[4:])) if count else stat
 
     def fstat(self, fd: int) -> Stat:
-        if self._untouched or self._listed:
-            fd = self._now(fd)
-        return self._shown(self._inner.fstat(fd))
+        return self._shown(self._inner.fstat(self._now(fd)))
 
     def fstatat(self, dirfd: int, path: bytes, flags: int = 0) -> Stat:
-        if self._untouched or self._listed:
-            dirfd = self._now(dirfd)
-        return self._shown(self._inner.fstatat(dirfd, path, flags))
+        return self._shown(self._inner.fstatat(self._now(dirfd), path, flags))
 
     def statx(self, dirfd: int, path: bytes, flags: int, mask: int) -> Statx:
         return self._inner.statx(self._now(dirfd), path, flags, mask)
@@ -147,11 +143,10 @@ class CowFiles(Untouched):
         for _ in range(TRIES):
             # Nothing must be cut short before it is known whose it is.
             fd = self._inner.openat(dirfd, path, flags & ~O_TRUNC if changes else flags, mode)
-            if at is not None and flags & O_DIRECTORY:
-                self._note(fd, at if path == b"." else at + b"/" + path)
-                return fd
-            stat = self._raw.fstat(fd)
-            kind = stat.mode & S_IFMT
+            kind = S_IFDIR
+            if at is None or not flags & O_DIRECTORY:
+                stat = self._raw.fstat(fd)
+                kind = stat.mode & S_IFMT
             if kind == S_IFDIR:
                 if at is None:
                     return self._enter(fd, stat.ino, flags)

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
-from noah.abi.fcntl import AT_FDCWD, DT_DIR, O_DIRECTORY, O_RDONLY
+from noah.abi.fcntl import AT_FDCWD, DT_DIR, O_RDONLY
 from noah.fs.form import FormError
 from noah.fs.tree import walk
 
@@ -67,12 +67,7 @@ class InodeList:
 
 def list_inodes(host: Host, root: bytes) -> bytes:
     """What the file holds. LinuxError."""
-    counts: dict[int, int] = {}
-    fd = host.files.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY)
-    try:
-        counts[host.files.fstat(fd).ino] = 0
-    finally:
-        host.files.close_quietly(fd)
+    counts = {host.files.fstatat(AT_FDCWD, root).ino: 0}
     for _, _, inode, kind in walk(host, root):
         counts[inode] = counts.get(inode, 0) + 1 if kind != DT_DIR else 0
     counts[_FORM] = len(counts) + 1

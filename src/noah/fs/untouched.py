@@ -144,12 +144,17 @@ class Untouched(CowCopies):
         raw = self._raw
         if inode:
             try:
-                fd = self._open_way(path, flags)
-                if raw.fstat(fd).ino == inode:
-                    return fd
-                raw.close_quietly(fd)
+                fd = self._go(path)
             except LinuxError:
-                pass
+                fd = -1
+            if fd >= 0 and raw.fstat(fd).ino == inode:
+                if flags & O_PATH:
+                    return fd
+                try:
+                    return raw.openat(fd, b".", flags | O_DIRECTORY)
+                finally:
+                    raw.close_quietly(fd)
+            raw.close_quietly(fd)
             for directory, name, number, kind in walk(self.host, b".", dirfd=self._top()):
                 if number == inode and kind == DT_DIR:  # it was moved
                     return raw.openat(directory, name, flags | O_DIRECTORY | O_NOFOLLOW)
@@ -160,36 +165,27 @@ class Untouched(CowCopies):
         finally:
             raw.unlinkat(AT_FDCWD, gone, AT_REMOVEDIR)
 
-    def _open_way(self, path: bytes, flags: int) -> int:
+    def _fill_way(self, path: bytes) -> int:
+        """A directory of the copy, which is filled as all on the way to it. LinuxError."""
+        with self._as_host_user():
+            return self._go(path, fill=True)
+
+    def _go(self, path: bytes, *, fill: bool = False) -> int:
         """A directory of the copy, without links on the way. LinuxError."""
         raw = self._raw
         fd = raw.dup(self._top())
-        for name in path.split(b"/")[1:]:
-            try:
-                inside = raw.openat(fd, name, _DIRECTORY)
-            finally:
-                raw.close_quietly(fd)
-            fd = inside
-        if flags & O_PATH:
-            return fd
         try:
-            return raw.openat(fd, b".", flags | O_DIRECTORY)
-        finally:
-            raw.close_quietly(fd)
-
-    def _fill_way(self, path: bytes) -> int:
-        """The same, all of it filled."""
-        raw = self._raw
-        with self._as_host_user():
-            fd = raw.dup(self._top())
             for name in path.split(b"/")[1:]:
-                try:
+                if fill:
                     self._fill(fd, raw.fstat(fd).ino)
-                    inside = raw.openat(fd, name, _DIRECTORY)
-                finally:
-                    raw.close_quietly(fd)
+                inside = raw.openat(fd, name, _DIRECTORY)
+                raw.close_quietly(fd)
                 fd = inside
-            self._fill(fd, raw.fstat(fd).ino)
+            if fill:
+                self._fill(fd, raw.fstat(fd).ino)
+        except LinuxError:
+            raw.close_quietly(fd)
+            raise
         return fd
 
     def _fill_below(self, fd: int) -> None:
