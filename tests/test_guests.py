@@ -77,6 +77,7 @@ LIMITS: Final[dict[str, dict[str, str]]] = {
         "mm_advise-seals": "no portable call seals a file: memory files say EINVAL, as other files do",
         "file_link-renameat2_exchange": "no portable call exchanges two names at once: RENAME_EXCHANGE is EINVAL",
         "file_open-tmpfile": "no portable call names a file that has no name: O_TMPFILE is EOPNOTSUPP",
+        "file_perm-default_list": "no portable call has extended attributes: all of them are EOPNOTSUPP",
         "file_perm-attributes": "no portable call has extended attributes: all of them are EOPNOTSUPP",
         "file_rw-allocating": "no portable call reserves storage or makes holes: fallocate is EOPNOTSUPP",
         "proc_limits-size_to_allocate": "no portable call reserves storage or makes holes: fallocate is EOPNOTSUPP",

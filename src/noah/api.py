@@ -225,7 +225,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
         raise StartError(f"root {printable(options.root)}: {describe(error)}") from None
-    fs = FsContext(mounts, host.procs.umask(0))  # Noah applies the guest's itself
+    fs = FsContext(mounts, host.files.umask(0))  # Noah applies the guest's itself
     boot = _Boot(host, creds, fs, make_fds(host, mounts))
     home = _become(boot, options.user) if options.user else b""
     environ = _environ(host, options, home)

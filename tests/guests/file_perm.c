@@ -1,5 +1,7 @@
 /* chmod, chown, umask, access, faccessat2 and extended attributes. */
 #include "hostile.h"
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 
 static void mode_of(const char *name, const char *path) {
@@ -125,6 +127,38 @@ CASE(attributes_refused) {
     CHECK("bad descriptor", fgetxattr(99, "user.x", text, 1));
     CHECK("bad value", setxattr("f", "user.y", BAD_POINTER, 4, 0));
     CHECK("O_PATH", fgetxattr(NEED(open("f", O_PATH)), "user.color", text, sizeof text));
+}
+
+/* Where a directory says what its new files may, the umask does not count (umask(2), acl(5)). */
+CASE(default_list) {
+    static const struct {
+        uint16_t tag, permissions;
+        uint32_t id;
+    } entries[] = {{1, 7, -1}, {2, 7, 12345}, {4, 5, -1}, {16, 7, -1}, {32, 1, -1}};
+    char list[4 + sizeof entries] = {2};
+    memcpy(list + 4, entries, sizeof entries);
+    NEED(mkdir("d", 0755));
+    CHECK("set", setxattr("d", "system.posix_acl_default", list, sizeof list, 0));
+    static const mode_t umasks[] = {0, 022, 077, 0777};
+    for (size_t i = 0; i < LENGTH(umasks); i++) {
+        umask(umasks[i]);
+        close(NEED(open("d/f", O_WRONLY | O_CREAT, 0666)));
+        close(NEED(open("d/x", O_WRONLY | O_CREAT | O_EXCL, 0711)));
+        NEED(mkdir("d/d", 0777));
+        NEED(mknod("d/n", 0664, 0));
+        NEED(mkfifo("d/p", 0666));
+        NEED(symlink("f", "d/s"));
+        struct sockaddr_un address = {AF_UNIX, "d/u"};
+        int fd = NEED(socket(AF_UNIX, SOCK_STREAM, 0));
+        NEED(bind(fd, (void *)&address, sizeof address));
+        close(fd);
+        close(NEED(open("without", O_WRONLY | O_CREAT, 0666)));
+        for (const char *const *path = (const char *const[]){"d/f", "d/x", "d/d", "d/n", "d/p", "d/s", "d/u", "without", NULL}; *path; path++) {
+            mode_of(*path, *path);
+            if (remove(*path)) say("%s stays", *path);
+        }
+        umask(022);
+    }
 }
 
 CASE(attributes) {

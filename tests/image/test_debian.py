@@ -26,7 +26,6 @@ USERS: Final = "sudo rsync acl attr libcap2-bin passwd login adduser"
 # Where root runs Noah, files are the host's own, and are checked by it. What differs there; it only shrinks.
 OTHER_FOR_ROOT: Final = {
     "device nodes": "a container makes none that stand for the host's disks",
-    "access control lists, attributes": "a default list does not take the place of the umask",
 }
 SMALL: Final = "less nano file bzip2 ca-certificates openssl"
 LINES: Final = 45  # that apt-get and dpkg say while they install these

@@ -35,14 +35,9 @@ from noah.vfs.credentials import Credentials
 CAPABILITIES = struct.pack("<5I", 0x2000001, 1 << 2, 0, 0, 0)
 
 
-class Context:
-    asked_mode = 0
-
-
 class Asker:
     def __init__(self) -> None:
         self.creds = Credentials(0, 0)
-        self.fs = Context()
 
 
 class Tree:
@@ -470,11 +465,17 @@ def test_default_access_control_list_is_inherited(tree: Tree) -> None:
     tree.files.mkdirat(tree.fd, b"d", 0o755)
     tree.files.setxattrat(tree.fd, b"d", b"system.posix_acl_default", NAMED)
     directory = os.open(tree.path / "d", os.O_PATH)
-    tree.asker.fs.asked_mode = 0o666
-    os.close(tree.files.openat(directory, b"f", O_WRONLY | O_CREAT, 0o600))
-    tree.asker.fs.asked_mode = 0o777
-    tree.files.mkdirat(directory, b"d", 0o700)
+    tree.files.umask(0o077)  # does not count there
+    os.close(tree.files.openat(directory, b"f", O_WRONLY | O_CREAT, 0o666))
+    tree.files.mkdirat(directory, b"d", 0o777)
+    tree.files.mknodat(directory, b"n", stat.S_IFREG | 0o666)
+    tree.files.mknodat(directory, b"p", stat.S_IFIFO | 0o666)  # but here
     os.close(directory)
+    tree.files.mkdirat(tree.fd, b"without", 0o777)
+    assert tree.files.umask(0) == 0o077
+    assert tree.owner("without") == (0, 0, "drwx------")
+    assert tree.owner("d/n") == (0, 0, "-rw-rw----")
+    assert tree.owner("d/p") == (0, 0, "prw-------")
     assert tree.owner("d/f") == (0, 0, "-rw-rw----")
     assert tree.owner("d/d") == (0, 0, "drw-rw----")
     assert tree.files.getxattrat(tree.fd, b"d/f", b"system.posix_acl_access") == NAMED

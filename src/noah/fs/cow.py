@@ -348,6 +348,9 @@ class CowFiles(Untouched):
                     raise LinuxError(EEXIST)
         return self._mine(dirfd)
 
+    def umask(self, mask: int) -> int:
+        return self._inner.umask(mask)
+
     def mkdirat(self, dirfd: int, path: bytes, mode: int) -> None:
         self._inner.mkdirat(self._missing(dirfd, path, wanted=False), path, mode)
 

@@ -10,6 +10,7 @@ from noah.abi.fcntl import (
     AT_SYMLINK_NOFOLLOW,
     DT_DIR,
     O_ACCMODE,
+    O_CREAT,
     O_DIRECTORY,
     O_LARGEFILE,
     O_NOCTTY,
@@ -17,6 +18,7 @@ from noah.abi.fcntl import (
     O_NONBLOCK,
     O_PATH,
     O_RDONLY,
+    O_TMPFILE,
     O_WRONLY,
     SEEK_CUR,
     SEEK_SET,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from noah.vfs.handle import HostTree
     from noah.vfs.place import Directory
 FIFO_RETRY_NS: Final = 10_000_000
+_MAKES: Final = O_CREAT | O_TMPFILE & ~O_DIRECTORY
 
 
 class RegularFile(HostFile):
@@ -215,10 +218,29 @@ class DirectoryFile(HostFile):
         self.flags = self.flags & ~SETFL_MASK | flags
 
 
+class Masked:
+    """The guest's umask for one call that makes a file; else there is none, and what Noah makes has the mode it says.
+
+    The host must know it: where the directory has a default access control list, the umask does not count (umask(2)).
+    """
+
+    __slots__ = ("_files", "_umask")
+
+    def __init__(self, files: Files, umask: int) -> None:
+        self._files = files
+        self._umask = umask
+
+    def __enter__(self) -> None:
+        self._umask = self._files.umask(self._umask)
+
+    def __exit__(self, *_: object) -> None:
+        self._files.umask(self._umask)
+
+
 def open_host(caller: Caller, files: Files, dirfd: int, name: bytes, flags: int, mode: int) -> int:
     """Open on the host without waiting, whatever the file is: make_file() does the waiting that the guest wants."""
     try:
-        return files.openat(dirfd, name, flags | O_NONBLOCK, mode)
+        return _open(caller, files, dirfd, name, flags, mode)
     except LinuxError as error:
         if error.errno != ENXIO or flags & (O_NONBLOCK | O_PATH):
             raise
@@ -227,10 +249,17 @@ def open_host(caller: Caller, files: Files, dirfd: int, name: bytes, flags: int,
             raise LinuxError(ENXIO)
         caller.wait((), caller.host.clock.clock_gettime(CLOCK_MONOTONIC) + FIFO_RETRY_NS)
         try:
-            return files.openat(dirfd, name, flags | O_NONBLOCK, mode)
+            return _open(caller, files, dirfd, name, flags, mode)
         except LinuxError as error:
             if error.errno != ENXIO:
                 raise
+
+
+def _open(caller: Caller, files: Files, dirfd: int, name: bytes, flags: int, mode: int) -> int:
+    if not flags & _MAKES:
+        return files.openat(dirfd, name, flags | O_NONBLOCK)
+    with Masked(files, caller.fs.umask):
+        return files.openat(dirfd, name, flags | O_NONBLOCK, mode)
 
 
 def make_file(caller: Caller, tree: HostTree, handle: Handle, path: bytes, flags: int, stat: Stat) -> OpenFile:

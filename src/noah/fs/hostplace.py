@@ -29,13 +29,15 @@ from noah.abi.fcntl import (
 from noah.abi.socket import UNIX_PATH_MAX
 from noah.abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from noah.fs.confine import check_access, check_change, check_device, check_new_device
-from noah.fs.hostfile import make_file, make_inherited, open_host
+from noah.fs.hostfile import Masked, make_file, make_inherited, open_host
 from noah.fs.lastname import locate
 from noah.fs.pathfile import NamedFile
 from noah.vfs.handle import Handle, HostFile
 from noah.vfs.place import Directory, Place, Times, join
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.fs.hostfs import HostTree
     from noah.host.values import Stat, Statfs, Statx
     from noah.vfs.caller import Caller
@@ -279,8 +281,10 @@ class HostPlace(Place):
             raise LinuxError(EPERM, "a device of the host")
         check_change(tree.files, self._dirfd)
 
-    def adopt_socket(self, mode: int) -> None:
-        self._tree.files.adopt(self._dirfd, self._name, mode)
+    def bind(self, bind: Callable[[], None], umask: int) -> None:
+        with Masked(self._tree.files, umask):
+            bind()
+            self._tree.files.adopt(self._dirfd, self._name, 0o777 & ~umask)
 
     def chmod(self, mode: int) -> None:
         self._check_writable()
@@ -331,14 +335,17 @@ class HostPlace(Place):
             raise LinuxError(EEXIST)
         return self._name
 
-    def mkdir(self, mode: int) -> None:
-        self._tree.files.mkdirat(self._dirfd, self._new_name(directory=True), mode)
+    def mkdir(self, mode: int, umask: int = 0) -> None:
+        name = self._new_name(directory=True)
+        with Masked(self._tree.files, umask):
+            self._tree.files.mkdirat(self._dirfd, name, mode)
 
-    def mknod(self, mode: int, dev: int) -> None:
+    def mknod(self, mode: int, dev: int, umask: int = 0) -> None:
         name = self._new_name()
         if self._tree.confined and not self._tree.nodes_are_files:
             check_new_device(mode, dev)
-        self._tree.files.mknodat(self._dirfd, name, mode, dev)
+        with Masked(self._tree.files, umask):
+            self._tree.files.mknodat(self._dirfd, name, mode, dev)
 
     def symlink(self, target: bytes) -> None:
         self._tree.files.symlinkat(target, self._dirfd, self._new_name())

@@ -67,6 +67,7 @@ class OwnedFiles(OwnedAttributes):
             return self._files.openat(dirfd, path, flags)
         if flags & O_TMPFILE == O_TMPFILE:
             self._change(dirfd, path)
+            mode &= ~self._umask
             fd = self._files.openat(dirfd, path, flags, mode & 0o777 | 0o600)
             self._made(self._files.fstat(fd), mode, None)
             return fd
@@ -79,15 +80,15 @@ class OwnedFiles(OwnedAttributes):
                 if error.errno != ENOENT:
                     raise
         self._change(dirfd, path)
+        masked = mode & ~self._umask
         try:
-            fd = self._files.openat(dirfd, path, flags | O_EXCL | O_NOFOLLOW, mode & 0o777 | 0o600)
+            fd = self._files.openat(dirfd, path, flags | O_EXCL | O_NOFOLLOW, masked & 0o777 | 0o600)
         except LinuxError as error:
             if error.errno != EEXIST or flags & O_EXCL:
                 raise
-            return self._files.openat(dirfd, path, flags, mode & 0o777 | 0o600)  # a link to nowhere, or it just came
-        self._made(self._files.fstat(fd), mode, dirfd)
-        if self.owners.special & DEFAULT_LIST and dirfd != AT_FDCWD:
-            self._inherit(fd, b"", AT_EMPTY_PATH, dirfd)
+            return self._files.openat(dirfd, path, flags, masked & 0o777 | 0o600)  # a link to nowhere, or it just came
+        self._made(self._files.fstat(fd), masked, dirfd)
+        self._inherit(fd, b"", AT_EMPTY_PATH, dirfd, mode)
         return fd
 
     def _existing(self, dirfd: int, path: bytes, flags: int) -> int:
@@ -133,6 +134,10 @@ class OwnedFiles(OwnedAttributes):
 
     # New files
 
+    def umask(self, mask: int) -> int:
+        old, self._umask = self._umask, mask
+        return old
+
     def _made(self, stat: Stat, mode: int, dirfd: int | None) -> None:
         """Give a new file its owner: the caller, or the directory's group if it says so."""
         creds = self.creds
@@ -147,21 +152,24 @@ class OwnedFiles(OwnedAttributes):
         kind = mode & S_IFMT or stat.mode & S_IFMT
         self._note(stat, Override(creds.fsuid, gid, kind | mode & 0o7777))
 
-    def _inherit(self, dirfd: int, path: bytes, flags: int, parent: int) -> None:
-        """Give a new file the access control lists that its directory says: posix_acl_create()."""
+    def _inherit(self, dirfd: int, path: bytes, flags: int, parent: int, mode: int) -> None:
+        """Give a new file or directory the access control lists that its directory says: posix_acl_create(). mode: as
+        it was asked for. Others get none: the host keeps no attributes of users for them (xattr(7))."""
+        if not self.owners.special & DEFAULT_LIST or parent == AT_FDCWD:
+            return
         own = self.owners.get(self._files.fstat(parent).ino)
         if own is None or not own.attributes & DEFAULT_LIST:
             return
         entries = self._list(DEFAULT_LIST, parent, b"", AT_EMPTY_PATH)
-        stat = self.fstatat(dirfd, path, flags)
-        if not entries or stat.mode & S_IFMT == S_IFLNK:
+        if not entries:
             return
+        stat = self.fstatat(dirfd, path, flags)
         own = self._override(stat)
         attributes = 0
         if own.mode & S_IFMT == S_IFDIR:
             self._keep_list(DEFAULT_LIST, entries, dirfd, path, flags)
             attributes |= DEFAULT_LIST
-        entries = acl.masked(entries, own.mode if self.asker is None else self.asker.fs.asked_mode)
+        entries = acl.masked(entries, mode)
         if not acl.is_minimal(entries):
             self._keep_list(ACCESS_LIST, entries, dirfd, path, flags)
             attributes |= ACCESS_LIST
@@ -169,10 +177,10 @@ class OwnedFiles(OwnedAttributes):
 
     def mkdirat(self, dirfd: int, path: bytes, mode: int) -> None:
         self._change(dirfd, path)
-        self._files.mkdirat(dirfd, path, mode & 0o777 | 0o700)
-        self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), S_IFDIR | mode & 0o1777, dirfd)
-        if self.owners.special & DEFAULT_LIST and dirfd != AT_FDCWD:
-            self._inherit(dirfd, path, AT_SYMLINK_NOFOLLOW, dirfd)
+        masked = mode & ~self._umask
+        self._files.mkdirat(dirfd, path, masked & 0o777 | 0o700)
+        self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), S_IFDIR | masked & 0o1777, dirfd)
+        self._inherit(dirfd, path, AT_SYMLINK_NOFOLLOW, dirfd, mode)
 
     def symlinkat(self, target: bytes, newdirfd: int, linkpath: bytes) -> None:
         self._change(newdirfd, linkpath)
@@ -182,9 +190,12 @@ class OwnedFiles(OwnedAttributes):
     def mknodat(self, dirfd: int, path: bytes, mode: int, dev: int = 0) -> None:
         self._change(dirfd, path)
         kind = mode & S_IFMT or S_IFREG
+        masked = mode & ~self._umask
         if kind not in (S_IFCHR, S_IFBLK):
-            self._files.mknodat(dirfd, path, kind | mode & 0o777 | 0o600)
-            self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), kind | mode & 0o7777, dirfd)
+            self._files.mknodat(dirfd, path, kind | masked & 0o777 | 0o600)
+            self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), kind | masked & 0o7777, dirfd)
+            if kind == S_IFREG:
+                self._inherit(dirfd, path, AT_SYMLINK_NOFOLLOW, dirfd, mode)
             return
         creds = self.creds
         if not creds.capable(CAP_MKNOD):
@@ -192,10 +203,10 @@ class OwnedFiles(OwnedAttributes):
         fd = self._files.openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
         stat = self._files.fstat(fd)
         self._files.close_quietly(fd)
-        self.owners.set(stat.ino, Override(creds.fsuid, creds.fsgid, kind | mode & 0o7777, dev))
+        self.owners.set(stat.ino, Override(creds.fsuid, creds.fsgid, kind | masked & 0o7777, dev))
 
     def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
-        self._files.adopt(dirfd, path, mode & 0o777 | 0o600)
+        self._files.fchmodat(dirfd, path, mode & 0o777 | 0o600)
         self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), mode, dirfd)
 
     # Names

@@ -41,19 +41,10 @@ _LIST_NAMES: Final = {kind: name for name, kind in _LISTS.items()}
 _CAPABILITY_SIZES: Final = {20: VFS_CAP_REVISION_2, 24: VFS_CAP_REVISION_3}
 
 
-class Context(Protocol):
-    """kernel.task.Process has one."""
-
-    asked_mode: int
-
-
 class Asker(Protocol):
     """Who asks: kernel.task.Process is one."""
 
     creds: Credentials
-
-    @property
-    def fs(self) -> Context: ...
 
 
 class OwnedAttributes(ABC):
@@ -64,6 +55,7 @@ class OwnedAttributes(ABC):
         self.owners = owners
         self.asker: Asker | None = None
         """None: root."""
+        self._umask = 0
         inner: Any = host.files
         self._files: Files = host.files
         for name in dir(inner):

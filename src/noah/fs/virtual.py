@@ -305,7 +305,7 @@ class VirtualPlace(Place):
             raise LinuxError(EINVAL)
         return node.target()
 
-    def mknod(self, mode: int, dev: int) -> None:
+    def mknod(self, mode: int, dev: int, umask: int = 0) -> None:
         raise LinuxError(self._exists_or(ENOENT))
 
     def symlink(self, target: bytes) -> None:

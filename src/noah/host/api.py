@@ -165,10 +165,14 @@ class Files(Protocol):
     def renameat2(self, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes, flags: int = 0) -> None:
         """EINVAL for flags that the host lacks."""
 
+    def umask(self, mask: int) -> int:
+        """What new files do without of the mode that is asked for, where their directory has no default access control
+        list. Returns what it was."""
+
     def mkdirat(self, dirfd: int, path: bytes, mode: int) -> None: ...
     def mknodat(self, dirfd: int, path: bytes, mode: int, dev: int = 0) -> None: ...
     def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
-        """A file that was just made for the caller by other means (bind(2)) gets this mode, and is the caller's."""
+        """A file that was just made for the caller by other means (bind(2)), with this mode, is the caller's."""
 
     def readlinkat(self, dirfd: int, path: bytes) -> bytes:
         """An empty path reads the link that dirfd itself is (O_PATH | O_NOFOLLOW)."""
@@ -315,7 +319,6 @@ class Procs(Protocol):
     def getresuid(self) -> tuple[int, int, int]: ...
     def getresgid(self) -> tuple[int, int, int]: ...
     def getgroups(self) -> list[int]: ...
-    def umask(self, mask: int) -> int: ...
     def sched_getaffinity(self, pid: int) -> list[int]:
         """CPU numbers, ascending."""
 

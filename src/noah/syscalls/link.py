@@ -112,8 +112,7 @@ def rename(task: Task, oldpath: Path, newpath: Path) -> int:
 @syscall
 def mkdirat(task: Task, dirfd: DirFd, path: Path, mode: Mode) -> int:
     """mkdir(2): make a directory."""
-    task.fs.asked_mode = mode
-    task.fs.parent(task, dirfd, read_path(task, path)).mkdir(mode & 0o1777 & ~task.fs.umask)
+    task.fs.parent(task, dirfd, read_path(task, path)).mkdir(mode & 0o1777, task.fs.umask)
     return 0
 
 
@@ -132,9 +131,8 @@ def mknodat(task: Task, dirfd: DirFd, path: Path, mode: FileMode, dev: Dev) -> i
     if kind not in (0, S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK):
         raise LinuxError(EINVAL)
     device = dev if kind in (S_IFCHR, S_IFBLK) else 0
-    task.fs.asked_mode = mode
-    permissions = mode & 0o7777 & ~task.fs.umask
-    task.fs.parent(task, dirfd, read_path(task, path)).mknod((kind or S_IFREG) | permissions, device)
+    place = task.fs.parent(task, dirfd, read_path(task, path))
+    place.mknod((kind or S_IFREG) | mode & 0o7777, device, task.fs.umask)
     return 0
 
 

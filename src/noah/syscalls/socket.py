@@ -173,9 +173,10 @@ def bind(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     file = _socket(task, sockfd)
     address = _read_address(task, addr, addrlen)
     host, place = new_address(task, task.process.network, address)
-    file.bind(host.address)
-    if place is not None:
-        place.adopt_socket(0o777 & ~task.fs.umask)
+    if place is None:
+        file.bind(host.address)
+    else:
+        place.bind(lambda: file.bind(host.address), task.fs.umask)
         file.bound = address[:2] + path_of(address) + b"\0"
         file.host_name = host
     return 0

@@ -39,15 +39,13 @@ _BOUNDED: Final = RESOLVE_BENEATH | RESOLVE_IN_ROOT
 class FsContext:
     """Working directory, root and umask: what threads share with CLONE_FS."""
 
-    __slots__ = ("asked_mode", "cwd", "mounts", "root", "umask")
+    __slots__ = ("cwd", "mounts", "root", "umask")
 
     def __init__(self, mounts: MountTable, umask: int = 0o022) -> None:
         self.mounts = mounts
         self.root: Directory = mounts.root.root
         self.cwd: Directory = self.root
         self.umask = umask
-        self.asked_mode = 0
-        """Of the file that is being made, without the umask: with a default access control list, this one counts."""
 
     def copy(self) -> FsContext:
         other = FsContext(self.mounts, self.umask)
@@ -115,8 +113,7 @@ class FsContext:
 
     def open(self, caller: Caller, dirfd: int, path: bytes, flags: int, mode: int = 0, *, resolve: int = 0) -> OpenFile:
         """open(2) without a descriptor. mode: with O_CREAT or O_TMPFILE, umask not yet applied."""
-        self.asked_mode = mode
-        mode &= 0o7777 & ~self.umask
+        mode &= 0o7777
         follow = not flags & O_NOFOLLOW and flags & (O_CREAT | O_EXCL) != O_CREAT | O_EXCL
         start = self.start(caller, dirfd, path if not resolve & RESOLVE_IN_ROOT else path.lstrip(b"/") or b".")
         if not resolve:

@@ -23,6 +23,8 @@ from noah.abi.errno import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noah.host.values import Stat, Statfs, Statx
     from noah.vfs.caller import Caller
     from noah.vfs.file import OpenFile
@@ -43,7 +45,8 @@ def join(directory: bytes, name: bytes) -> bytes:
 
 
 class Place:
-    """The end of a path walk. Modes have had their umask applied."""
+    """The end of a path walk. Modes are as the caller asked for them: its umask counts unless a directory has a default
+    access control list (umask(2))."""
 
     __slots__ = ("mount",)
 
@@ -94,9 +97,9 @@ class Place:
         """What to bind(2) to. EADDRINUSE, EROFS."""
         raise LinuxError(EADDRINUSE if self._exists_or(EPERM) == EEXIST else EPERM)
 
-    def adopt_socket(self, mode: int) -> None:
-        """After bind(2) at new_socket_path(): the socket gets its mode and owner."""
-        self.chmod(mode)
+    def bind(self, bind: Callable[[], None], umask: int) -> None:
+        """Have bind(2) make a socket at new_socket_path()."""
+        raise LinuxError(self._exists_or(EPERM))
 
     def chmod(self, mode: int) -> None:
         self.stat()
@@ -115,10 +118,10 @@ class Place:
         self.stat()
         raise LinuxError(EINVAL)
 
-    def mkdir(self, mode: int) -> None:
+    def mkdir(self, mode: int, umask: int = 0) -> None:
         raise LinuxError(self._exists_or(ENOENT))
 
-    def mknod(self, mode: int, dev: int) -> None:
+    def mknod(self, mode: int, dev: int, umask: int = 0) -> None:
         raise LinuxError(self._exists_or(EPERM))
 
     def symlink(self, target: bytes) -> None:

@@ -244,8 +244,11 @@ class PosixPaths:
         except OSError as error:
             raise from_host(error) from None
 
+    def umask(self, mask: int) -> int:
+        return os.umask(mask)
+
     def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
-        self.fchmodat(dirfd, path, mode)
+        """The host made it as it should be."""
 
     def mknodat(self, dirfd: int, path: bytes, mode: int, dev: int = 0) -> None:
         kind = stat.S_IFMT(mode) or stat.S_IFREG

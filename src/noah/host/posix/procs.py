@@ -220,9 +220,6 @@ class PosixProcs:
     def getgroups(self) -> list[int]:
         return os.getgroups()
 
-    def umask(self, mask: int) -> int:
-        return os.umask(mask)
-
     def sched_getaffinity(self, pid: int) -> list[int]:
         return list(range(self.nproc()))
 
