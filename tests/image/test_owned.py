@@ -20,6 +20,7 @@ from noah.abi.fcntl import (
     O_PATH,
     O_RDONLY,
     O_RDWR,
+    O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
     R_OK,
@@ -197,6 +198,9 @@ def test_set_group_id_of_directories_is_inherited(tree: Tree) -> None:
     directory = os.open(tree.path / "d", os.O_PATH)
     tree.files.mkdirat(directory, b"e", 0o755)
     os.close(tree.files.openat(directory, b"g", O_WRONLY | O_CREAT, 0o644))
+    nameless = tree.files.openat(tree.fd, b"d", O_WRONLY | O_TMPFILE, 0o644)
+    assert tree.files.fstat(nameless).gid == 50
+    os.close(nameless)
     os.close(directory)
     assert tree.owner("d/g") == (0, 50, "-rw-r--r--")
     assert tree.owner("d/e") == (0, 50, "drwxr-sr-x")

@@ -69,7 +69,7 @@ class OwnedFiles(OwnedAttributes):
             self._change(dirfd, path)
             mode &= ~self._umask
             fd = self._files.openat(dirfd, path, flags, mode & 0o777 | 0o600)
-            self._made(self._files.fstat(fd), mode, None)
+            self._made(self._files.fstat(fd), mode, self._files.fstatat(dirfd, path))
             return fd
         if not flags & O_CREAT:
             return self._existing(dirfd, path, flags)
@@ -87,7 +87,7 @@ class OwnedFiles(OwnedAttributes):
             if error.errno != EEXIST or flags & O_EXCL:
                 raise
             return self._files.openat(dirfd, path, flags, masked & 0o777 | 0o600)  # a link to nowhere, or it just came
-        self._made(self._files.fstat(fd), masked, dirfd)
+        self._made_in(dirfd, self._files.fstat(fd), masked)
         self._inherit(fd, b"", AT_EMPTY_PATH, dirfd, mode)
         return fd
 
@@ -138,17 +138,19 @@ class OwnedFiles(OwnedAttributes):
         old, self._umask = self._umask, mask
         return old
 
-    def _made(self, stat: Stat, mode: int, dirfd: int | None) -> None:
+    def _made_in(self, dirfd: int, stat: Stat, mode: int) -> None:
+        """As _made(), by the directory's descriptor."""
+        self._made(stat, mode, None if dirfd == AT_FDCWD else self._files.fstat(dirfd))
+
+    def _made(self, stat: Stat, mode: int, directory: Stat | None) -> None:
         """Give a new file its owner: the caller, or the directory's group if it says so."""
         creds = self.creds
         gid = creds.fsgid
-        parent = None
-        if dirfd is not None and dirfd != AT_FDCWD:
-            parent = self.owners.get(self._files.fstat(dirfd).ino)
-            if parent is not None and parent.mode & S_ISGID:
-                gid = parent.gid
-                if mode & S_IFMT == S_IFDIR:
-                    mode |= S_ISGID
+        parent = None if directory is None else self.owners.get(directory.ino)
+        if parent is not None and parent.mode & S_ISGID:
+            gid = parent.gid
+            if mode & S_IFMT == S_IFDIR:
+                mode |= S_ISGID
         kind = mode & S_IFMT or stat.mode & S_IFMT
         self._note(stat, Override(creds.fsuid, gid, kind | mode & 0o7777))
 
@@ -179,13 +181,13 @@ class OwnedFiles(OwnedAttributes):
         self._change(dirfd, path)
         masked = mode & ~self._umask
         self._files.mkdirat(dirfd, path, masked & 0o777 | 0o700)
-        self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), S_IFDIR | masked & 0o1777, dirfd)
+        self._made_in(dirfd, self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), S_IFDIR | masked & 0o1777)
         self._inherit(dirfd, path, AT_SYMLINK_NOFOLLOW, dirfd, mode)
 
     def symlinkat(self, target: bytes, newdirfd: int, linkpath: bytes) -> None:
         self._change(newdirfd, linkpath)
         self._files.symlinkat(target, newdirfd, linkpath)
-        self._made(self._files.fstatat(newdirfd, linkpath, AT_SYMLINK_NOFOLLOW), S_IFLNK | 0o777, newdirfd)
+        self._made_in(newdirfd, self._files.fstatat(newdirfd, linkpath, AT_SYMLINK_NOFOLLOW), S_IFLNK | 0o777)
 
     def mknodat(self, dirfd: int, path: bytes, mode: int, dev: int = 0) -> None:
         self._change(dirfd, path)
@@ -193,7 +195,7 @@ class OwnedFiles(OwnedAttributes):
         masked = mode & ~self._umask
         if kind not in (S_IFCHR, S_IFBLK):
             self._files.mknodat(dirfd, path, kind | masked & 0o777 | 0o600)
-            self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), kind | masked & 0o7777, dirfd)
+            self._made_in(dirfd, self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), kind | masked & 0o7777)
             if kind == S_IFREG:
                 self._inherit(dirfd, path, AT_SYMLINK_NOFOLLOW, dirfd, mode)
             return
@@ -207,7 +209,7 @@ class OwnedFiles(OwnedAttributes):
 
     def adopt(self, dirfd: int, path: bytes, mode: int) -> None:
         self._files.fchmodat(dirfd, path, mode & 0o777 | 0o600)
-        self._made(self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), mode, dirfd)
+        self._made_in(dirfd, self._files.fstatat(dirfd, path, AT_SYMLINK_NOFOLLOW), mode)
 
     # Names
 
