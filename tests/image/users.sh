@@ -115,6 +115,8 @@ getfattr -d -m - /srv/da /srv/da/n
 setfattr -n user.x -v y /srv/f
 su bob -c 'getfattr -n user.x /srv/f'
 su alice -c 'setfattr -n user.z -v 1 /srv/f; setfattr -n trusted.a -v 1 /srv/f; setfattr -n security.a -v 1 /srv/f'
+
+echo "---- trusted attributes"
 setfattr -n trusted.a -v 1 /srv/f
 getfattr -d -m - /srv/f
 su alice -c 'getfattr -d -m - /srv/f'
