@@ -84,11 +84,13 @@ class Options:
         "engine",
         "environ",
         "host",
+        "hostname",
         "image",
         "network",
         "on_bug",
         "on_missing",
         "owners",
+        "read_only",
         "root",
         "started",
         "tracer",
@@ -105,6 +107,8 @@ class Options:
         self.engine = "auto"
         self.host = "auto"
         self.network = "host"  # or "none"
+        self.hostname = b""  # what the box calls the machine; empty: as the host does
+        self.read_only = False  # the root; not what is mounted in it
         self.tracer: Tracer | None = None
         self.on_missing: Callable[[Process, str], None] | None = None
         self.on_bug: Callable[[Process, str], None] | None = None
@@ -225,6 +229,7 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
         host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
         raise StartError(f"root {printable(options.root)}: {describe(error)}") from None
+    mounts.root.read_only = options.read_only
     fs = FsContext(mounts, host.files.umask(0))  # Noah applies the guest's itself
     boot = _Boot(host, creds, fs, make_fds(host, mounts))
     home = _become(boot, options.user) if options.user else b""
@@ -256,6 +261,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process.futexes = Futexes()
     process.vdso = vdso_for(machine)
     process.on_bug = default_bug_report
+    if options.hostname:
+        process.box.uts.nodename = options.hostname
     process.box.add(process.pid, process.creds, process.program)
     process.box.cards.take(process)
     vcpu = machine.new_vcpu()

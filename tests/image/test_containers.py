@@ -364,6 +364,66 @@ def test_rename_and_restart(cli: Noah) -> None:
     assert cli("logs", "three").stdout == "x\nx\n"
 
 
+def test_name_of_the_machine(cli: Noah) -> None:
+    cli("run", "-d", "--name", "bg", "--hostname", "north.example", "small", "sleep", "60")
+    script = "cat /proc/sys/kernel/hostname /etc/hostname /etc/hosts"
+    lines = cli("exec", "bg", "sh", "-c", script).stdout.splitlines()
+    assert (lines[:2], lines[-1]) == (["north.example"] * 2, "127.0.1.1\tnorth.example")
+    cli("exec", "bg", "perl", "-e", "$name = 'south'; syscall(170, $name, 5)")  # sethostname(2)
+    assert cli("exec", "bg", "cat", "/proc/sys/kernel/hostname").stdout == "south\n"
+    assert os.uname().nodename not in ("south", "north.example")
+    cli("rm", "-f", "bg")
+    one_line(cli("run", "--hostname", "a_b", "small", "true"), 125, "--hostname 'a_b'", "letters, digits")
+
+
+def test_read_only_root(cli: Noah, tmp_path: Path) -> None:
+    script = """
+    > /f; mkdir /d; chmod 700 /tmp; chmod 700 /none; mv /etc/passwd /p; rm /etc/passwd
+    touch /tmp /dev/shm/f /out/f && echo made; touch -c /none && echo none; > /etc/passwd; cat /etc/group
+    """
+    result = cli("run", "--rm", "--read-only", "-v", f"{tmp_path}:/out", "small", "sh", "-c", script)
+    assert result.stdout == "none\nroot:x:0:\nann:x:1000:\n"
+    said = [line.rpartition(": ")[2] for line in result.stderr.splitlines()]
+    assert said == [
+        *("Read-only file system",) * 3,
+        "No such file or directory",
+        *("Read-only file system",) * 4,
+    ]
+    assert (tmp_path / "f").exists()
+
+
+def test_processes_of_a_container(cli: Noah) -> None:
+    one_line(cli("top", "none"), 1, "no container is called none")
+    cli("run", "-d", "--name", "bg", "-u", "ann", "small", "sh", "-c", "sleep 61 & sleep 62")
+    wait_until(lambda: "sleep 62" in cli("top", "bg").stdout)
+    head, *rows = [line.split(maxsplit=4) for line in cli("top", "bg").stdout.splitlines()]
+    assert head == ["USER", "PID", "PPID", "START", "COMMAND"]
+    first, *others = rows
+    assert (first[0], first[2], first[4]) == ("ann", "1", "sh -c sleep 61 & sleep 62")
+    assert [(row[0], row[2], row[4]) for row in others] == [
+        ("ann", first[1], "sleep 61"),
+        ("ann", first[1], "sleep 62"),
+    ]
+    cli("stop", "-t", "0", "bg")
+    one_line(cli("top", "bg"), 1, "container bg is not running")
+
+
+def test_what_a_container_has_changed(cli: Noah) -> None:
+    cli("run", "--name", "one", "small", "true")
+    assert cli("diff", "one").stdout == ""
+    cli("rm", "one")
+    script = """
+    mkdir -p /opt/a/b /tmp/empty; > /opt/a/b/c; rm /etc/group /bin/env; chmod 700 /root; echo >> /etc/passwd
+    cp -p /bin/ln /new; rm /bin/ln; mv /new /bin/ln; rm /bin/mv; mkdir /bin/mv; > /bin/mv/in; > /etc/hosts; touch /tmp
+    """
+    cli("run", "--name", "one", "small", "sh", "-c", script)
+    assert cli("diff", "one").stdout.splitlines() == [
+        *("C /bin", "D /bin/env", "C /bin/ln", "C /bin/mv", "A /bin/mv/in", "C /etc", "D /etc/group", "C /etc/passwd"),
+        *("A /opt", "A /opt/a", "A /opt/a/b", "A /opt/a/b/c", "C /root", "C /tmp", "A /tmp/empty"),
+    ]
+    one_line(cli("diff", "none"), 1, "no container is called none")
+
+
 def test_inspect(cli: Noah) -> None:
     cli("run", "--name", "one", "-e", "A=b", "small", "sh", "-c", "exit 6")
     result = cli("inspect", "one", "small", "none")

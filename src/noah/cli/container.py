@@ -114,6 +114,8 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "stop_signal": config.get("StopSignal") or "",
         "interactive": parsed.has("--interactive"),
         "terminal": parsed.has("--tty"),
+        "hostname": _text(given.hostname),
+        "read_only": given.read_only,
         "network": given.network,
         "proxies": _proxies(parsed),
         "certificates": parsed.has("--host-certs"),
@@ -186,6 +188,7 @@ def _options(containers: Containers, container: Container, given: Options | None
         options.volumes.append((lent.certificates(own), lent.BUNDLE, True))
     options.cwd = _bytes(record["cwd"])
     options.user = _bytes(record["user"])
+    options.read_only = record.get("read_only", False)
     options.network = record.get("network", "host")
     if given is None:
         options.engine, options.host = record["engine"], record["host"]
@@ -222,7 +225,9 @@ def _supervisor(
         finally:
             host.procs._exit(status)
 
-    refresh(_inside(containers, container))
+    hostname = str(container.record.get("hostname", ""))
+    options.hostname = _bytes(hostname)
+    refresh(_inside(containers, container), hostname)
     return Supervisor(host, containers, container, become)
 
 

@@ -31,6 +31,7 @@ Containers:
   exec      one more program in one         shell     a login shell in the last one
   logs      what one has written            attach    what one writes from now on
   wait      until one has ended             rename    call one otherwise
+  top       the processes of one            diff      what one has changed of its image
   cp        copy files out of one or into one
   export    its files as an archive         commit    its files as an image
   container prune           remove those that do not run
@@ -57,6 +58,8 @@ _RUN_OPTIONS: Final = """\
   -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group
   -i, -t                  streams and terminals are always handed through; in the background (-d) they give a container
                           an input (-i) and a terminal of its own (-t) for `noah attach`
+  --hostname NAME         what the machine is called there (default: as it is)
+  --read-only             the root cannot be written to; volumes can
   --network host|none     none: no network but a loopback device; without the privilege to make one, none at all
   --engine auto|kvm|emulator
                           what executes the guest's instructions (auto: KVM where it works)
@@ -363,6 +366,18 @@ WAIT: Final = """\
 Usage: noah wait CONTAINER...
 
 Waits until containers have ended, and prints the exit status of each.
+"""
+
+TOP: Final = """\
+Usage: noah top CONTAINER
+
+Lists the processes of a container that runs. Its users' names are the container's own.
+"""
+
+DIFF: Final = """\
+Usage: noah diff CONTAINER
+
+Lists what a container has changed of its image: A for what it has added, C for changed, D for deleted.
 """
 
 RENAME: Final = """\

@@ -36,6 +36,8 @@ COMMANDS = {
     "kill": "signals",
     "wait": "signals",
     "rename": "ps",
+    "top": "look",
+    "diff": "look",
     "attach": "logs",
     "rm": "signals",
     "logs": "logs",
@@ -98,7 +100,7 @@ def _command(words: list[str]) -> int:
         from noah.cli import help
 
         return say(help.MAIN)
-    if name in ("--version", "-V"):
+    if name in ("--version", "-V", "version"):
         from noah import __version__
 
         return say(f"noah {__version__}\n")

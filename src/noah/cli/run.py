@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from noah.cli.main import FAILURE, complain, say
@@ -22,7 +23,9 @@ COMMON: Final = (
     Option("--interactive", "-i"),
     Option("--tty", "-t"),
     Option("--rm"),
+    Option("--hostname", metavar="NAME"),
     Option("--network", metavar="host|none"),
+    Option("--read-only"),
     Option("--engine", metavar="auto|kvm|emulator"),
     Option("--host", metavar="auto|linux|posix"),
     Option("--verbose"),
@@ -38,6 +41,8 @@ _CONTAINER: Final = (
     Option("--http-proxy", metavar="true|false", optional=True),
     Option("--host-certs"),
 )
+_HOSTNAME: Final = re.compile(rb"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*")
+_HOSTNAME_MOST: Final = 64
 STRACE: Final = Option("--strace", metavar="FILE", optional=True)
 _RUN: Final = (*COMMON, *_CONTAINER, STRACE)
 _TRACE: Final = (*COMMON, Option("-c"), Option("-C"), Option("-f"), Option("-o", metavar="FILE"))
@@ -144,6 +149,8 @@ def settings(parsed: Parsed) -> Options:
     options.environ = environ
     options.cwd = workdir or None
     options.user = parsed.last("--user")
+    options.hostname = _hostname(parsed.last("--hostname"))
+    options.read_only = parsed.has("--read-only")
     options.network = printable(parsed.last("--network", b"host"))
     options.engine = printable(parsed.last("--engine", b"auto"))
     options.host = printable(parsed.last("--host", b"auto"))
@@ -183,6 +190,13 @@ def _choice(parsed: Parsed, name: str) -> None:
     value = printable(parsed.last(name, metavar.split("|")[0].encode()))
     if value not in metavar.split("|"):
         _refuse(name, value, f"choose one of {', '.join(metavar.split('|'))}")
+
+
+def _hostname(name: bytes) -> bytes:
+    """hostname(7): labels of letters, digits and hyphens; as long as uname(2) has room for."""
+    if name and (len(name) > _HOSTNAME_MOST or not _HOSTNAME.fullmatch(name)):
+        _refuse("--hostname", printable(name), "letters, digits, hyphens and dots, at most 64")
+    return name
 
 
 def _volume(value: bytes) -> tuple[bytes, bytes, bool]:

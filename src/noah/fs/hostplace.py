@@ -271,6 +271,12 @@ class HostPlace(Place):
 
     # Changing
 
+    def _check_changeable(self) -> None:
+        """Before what a file is gets changed: if it is not there, that comes first."""
+        if self.mount.read_only:
+            self.stat()
+        self._check_writable()
+
     def _check_writable(self) -> None:
         if self.mount.read_only:
             raise LinuxError(EROFS)
@@ -287,23 +293,24 @@ class HostPlace(Place):
             self._tree.files.adopt(self._dirfd, self._name, 0o777 & ~umask)
 
     def chmod(self, mode: int) -> None:
-        self._check_writable()
+        self._check_changeable()
         self._tree.files.fchmodat(self._dirfd, self._name, mode, self._flags)
         if self._tree.terminals is not None:
             self._tree.terminals.keep(self.stat())
 
     def chown(self, uid: int, gid: int) -> None:
-        self._check_writable()
+        self._check_changeable()
         self._tree.files.fchownat(self._dirfd, self._name, uid, gid, self._flags)
         if self._tree.terminals is not None:
             self._tree.terminals.keep(self.stat())
 
     def utimens(self, times: Times) -> None:
-        self._check_writable()
+        self._check_changeable()
         self._tree.files.utimensat(self._dirfd, self._name, times, self._flags)
 
     def truncate(self, length: int) -> None:
         if self.mount.read_only:
+            self.stat()
             raise LinuxError(EROFS)
         files = self._tree.files
         if not self._flags:
@@ -387,12 +394,12 @@ class HostPlace(Place):
         return self._tree.files.getxattrat(self._dirfd, self._name, name, self._flags)
 
     def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
-        self._check_writable()
+        self._check_changeable()
         self._tree.files.setxattrat(self._dirfd, self._name, name, value, flags, self._flags)
 
     def listxattr(self) -> list[bytes]:
         return self._tree.files.listxattrat(self._dirfd, self._name, self._flags)
 
     def removexattr(self, name: bytes) -> None:
-        self._check_writable()
+        self._check_changeable()
         self._tree.files.removexattrat(self._dirfd, self._name, name, self._flags)

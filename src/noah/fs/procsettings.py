@@ -37,7 +37,6 @@ _DEFAULTS: Final = {
     b"kernel/core_pattern": b"core",
     b"kernel/core_uses_pid": b"1",
     b"kernel/dmesg_restrict": b"1",
-    b"kernel/domainname": b"(none)",
     b"kernel/kptr_restrict": b"0",
     b"kernel/msgmax": b"8192",
     b"kernel/msgmnb": b"16384",

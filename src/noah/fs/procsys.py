@@ -68,7 +68,8 @@ class SystemFiles:
         self._settings = Settings(
             host,
             {
-                b"kernel/hostname": lambda: host.host.procs.uname().nodename + b"\n",
+                b"kernel/domainname": lambda: process.domainname + b"\n",
+                b"kernel/hostname": lambda: process.nodename + b"\n",
                 b"kernel/osrelease": lambda: release + b"\n",
                 b"kernel/ostype": lambda: b"Linux\n",
                 b"kernel/random/boot_id": lambda: self._boot_id,

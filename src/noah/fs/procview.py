@@ -140,6 +140,10 @@ class ProcessView(Protocol):
     def ask(self, pid: int, question: bytes) -> bytes:
         """What another process of the box tells: see noah.kernel.asking."""
 
+    @property
+    def nodename(self) -> bytes: ...
+    @property
+    def domainname(self) -> bytes: ...
     def sysvipc(self, name: bytes) -> bytes:
         """A file of /proc/sysvipc."""
 

@@ -352,13 +352,17 @@ def pauses(limit_ns: int | None = None) -> Iterator[int]:
         pause = min(2 * pause, _MOST_NS)
 
 
-def refresh(inside: Inside) -> None:
-    """Give a container the host's names of this moment: resolv.conf(5), hosts(5)."""
-    for name in _HOST_FILES:
+def refresh(inside: Inside, hostname: str = "") -> None:
+    """Give a container the host's names of this moment: resolv.conf(5), hosts(5). hostname: one of its own, which
+    leads to itself, and stands in hostname(5)."""
+    own = {"/etc/hosts": f"127.0.1.1\t{hostname}\n", "/etc/hostname": f"{hostname}\n"} if hostname else {}
+    for name in dict.fromkeys((*_HOST_FILES, *own)):
         try:
-            content = Path(name).read_bytes()
-            if inside.read(name.encode()) != content and not inside.is_link(name.encode()):
-                inside.write(name.encode(), content)
+            content = Path(name).read_bytes() if name in _HOST_FILES else b""
+            content += own.get(name, "").encode()
+            path = name.encode()
+            if inside.read(path) != content and not inside.is_link(path):
+                inside.write(path, content)
         except (OSError, LinuxError):
             continue  # the host has none, or the container has no /etc
 

@@ -21,6 +21,7 @@ from noah.kernel.asking import ASKING_SIZE, Asking
 from noah.kernel.card import CARDS_SIZE, Cards, Shown
 from noah.kernel.lockwaits import LOCK_WAITS_SIZE, LockWaits
 from noah.kernel.sender import LETTERS_SIZE, Letters
+from noah.kernel.uts import UTS_SIZE, UtsNames
 from noah.net.names import NAMES_SIZE, SocketNames
 from noah.vfs.credentials import Credentials
 
@@ -56,6 +57,7 @@ class Box:
         "letters",
         "lock_waits",
         "socket_names",
+        "uts",
     )
 
     def __init__(self, host: Host, fd: int = -1) -> None:
@@ -65,8 +67,10 @@ class Box:
         records = PID_MAX_LIMIT * _RECORD * 4
         members = PID_MAX_LIMIT + PID_MAX_LIMIT // _BLOCK
         size = CARDS_SIZE + ASKING_SIZE + LOCK_WAITS_SIZE + LETTERS_SIZE + NAMES_SIZE
-        size += records + members + _PROGRAMS + _NAME
+        size += records + members + _PROGRAMS + _NAME + UTS_SIZE
         shared = host.mem.shared(size, fd)
+        self.uts = UtsNames(shared[-UTS_SIZE:])
+        shared = shared[:-UTS_SIZE]
         self._name = shared[-_NAME:]
         shared = shared[:-_NAME]
         self.cards = Cards(shared[:CARDS_SIZE], self.contains)

@@ -16,6 +16,7 @@ from noah.host.api import Host
 from noah.kernel.box import INIT, Box
 from noah.kernel.control import ProcessExit
 from noah.kernel.pending import Pending
+from noah.kernel.uts import MAX_LENGTH
 from noah.mm.space import AddressSpace
 from noah.net.network import Network
 from noah.vfs.credentials import Credentials
@@ -205,6 +206,17 @@ class Process:
     def running(self) -> Task:
         """That thread."""
         return self.threads.holder if self.threads is not None else self.tasks[0]
+
+    @property
+    def nodename(self) -> bytes:
+        """What the machine is called here."""
+        name = self.box.uts.nodename
+        return self.host.procs.uname().nodename[:MAX_LENGTH] if name is None else name
+
+    @property
+    def domainname(self) -> bytes:
+        """The NIS domain name."""
+        return self.box.uts.domainname or b"(none)"
 
     def sysvipc(self, name: bytes) -> bytes:
         """See noah.fs.procview.ProcessView, as for the two behind it."""

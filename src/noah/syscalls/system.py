@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from noah.abi.capability import CAP_SYS_RESOURCE
+from noah.abi.capability import CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 from noah.abi.errno import EINVAL, EPERM, ESRCH, LinuxError
 from noah.abi.kinds import (
     Addr,
     GrndFlags,
+    InBuf,
     Int,
     MembarrierCmd,
     OutBuf,
@@ -19,7 +20,6 @@ from noah.abi.kinds import (
     RusagePtr,
     RusageWho,
     Size,
-    Str,
     SysinfoPtr,
     UInt,
     UtsnamePtr,
@@ -35,6 +35,7 @@ from noah.abi.resource import (
 from noah.abi.structs import Rlimit, Rusage, Sysinfo, Utsname
 from noah.kernel import limits
 from noah.kernel.task import Task
+from noah.kernel.uts import MAX_LENGTH
 from noah.syscalls.credentials import find_pid
 from noah.syscalls.registry import syscall
 
@@ -50,13 +51,14 @@ VERSION: Final = b"#1 SMP PREEMPT_DYNAMIC Noah"
 @syscall
 def uname(task: Task, buf: UtsnamePtr) -> int:
     """uname(2): name and version of the system."""
-    node = task.host.procs.uname().nodename[:64]
-    persona = task.process.personality
-    machine = task.process.arch.name.encode()
+    process = task.process
+    persona = process.personality
+    machine = process.arch.name.encode()
     if persona & PER_MASK == PER_LINUX32:
         machine = _COMPAT_MACHINE[machine]
     release = RELEASE_26 if persona & UNAME26 else RELEASE
-    task.mem.write(buf, Utsname.struct.pack(b"Linux", node, release, VERSION, machine, b"(none)"))
+    names = b"Linux", process.nodename, release, VERSION, machine, process.domainname
+    task.mem.write(buf, Utsname.struct.pack(*names))
     return 0
 
 
@@ -97,15 +99,25 @@ def getrandom(task: Task, buf: OutBuf, count: Size, flags: GrndFlags) -> int:
 
 
 @syscall
-def sethostname(task: Task, name: Str, length: Size) -> int:
-    """sethostname(2): refused; the name is the host's."""
-    raise LinuxError(EPERM)
+def sethostname(task: Task, name: InBuf, length: Size) -> int:
+    """sethostname(2): what the machine is called in this box; the host's name stays as it is."""
+    task.process.box.uts.nodename = _new_name(task, name, length)
+    return 0
 
 
 @syscall
-def setdomainname(task: Task, name: Str, length: Size) -> int:
-    """setdomainname(2): refused."""
-    raise LinuxError(EPERM)
+def setdomainname(task: Task, name: InBuf, length: Size) -> int:
+    """setdomainname(2): the NIS domain name, in this box."""
+    task.process.box.uts.domainname = _new_name(task, name, length)
+    return 0
+
+
+def _new_name(task: Task, name: int, length: int) -> bytes:
+    if not task.creds.capable(CAP_SYS_ADMIN):
+        raise LinuxError(EPERM)
+    if length > MAX_LENGTH:
+        raise LinuxError(EINVAL)
+    return task.mem.read(name, length).partition(b"\0")[0]
 
 
 @syscall
