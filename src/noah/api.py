@@ -35,6 +35,7 @@ from noah.loader.script import parse_script
 from noah.loader.vdso import vdso_for
 from noah.mm.user import UserMemory
 from noah.net.network import Network
+from noah.net.ports import Ports, Published
 from noah.syscalls import HANDLER_MODULES, beside
 from noah.syscalls.futex import word_calls
 from noah.syscalls.process import borrowing
@@ -90,6 +91,7 @@ class Options:
         "on_bug",
         "on_missing",
         "owners",
+        "ports",
         "read_only",
         "root",
         "started",
@@ -107,6 +109,7 @@ class Options:
         self.engine = "auto"
         self.host = "auto"
         self.network = "host"  # or "none"
+        self.ports: list[Published] = []  # that are others on the host
         self.hostname = b""  # what the box calls the machine; empty: as the host does
         self.read_only = False  # the root; not what is mounted in it
         self.tracer: Tracer | None = None
@@ -254,7 +257,10 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     attach_process(mounts, process, RELEASE, VERSION)
     own_names = options.network == "none" or not _is_host_root(options)
     process.network = Network(
-        process.box.socket_names, b"noah-%s/" % process.box.name if own_names else b"", offline=offline
+        process.box.socket_names,
+        b"noah-%s/" % process.box.name if own_names else b"",
+        Ports(options.ports),
+        offline=offline,
     )
     process.signals = SignalState(process)
     process.timers = Timers(process)

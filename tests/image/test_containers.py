@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import time
@@ -565,11 +566,66 @@ def test_images_share_what_is_the_same(cli: Noah, data: Path) -> None:
     assert cli("run", "--rm", "small", "cat", "/etc/passwd").returncode == 0
 
 
-def test_published_ports_are_the_hosts(cli: Noah) -> None:
-    for word in ("8080:8080", "8080", "127.0.0.1:8080:8080/tcp"):
-        assert cli("run", "--rm", "-p", word, "small", "cat", "/etc/group").returncode == 0
-    one_line(cli("run", "--rm", "-p", "8080:80", "small"), 125, "8080:80", "listens on port 80 of the host")
-    one_line(cli("run", "--rm", "--publish", "x", "small"), 125, "HOST:PORT")
+SERVE = """
+socket(S, 2, 1, 0); bind(S, pack("Sna4x8", 2, 80, "\\0" x 4)) or die "bind: $!"; listen(S, 5);
+$| = 1; print unpack("x2n", getsockname(S)), "\\n";
+while ($peer = accept(C, S)) {
+    syswrite(C, join(" ", unpack("x2n", getsockname(C)), unpack("x2n", $peer) == 80 ? "self" : "other") . "\\n");
+    close(C);
+}
+"""
+ASK = """
+socket(S, 2, 1, 0); connect(S, pack("Sna4x8", 2, 80, "\\x7f\\0\\0\\1")) or die "connect: $!";
+print unpack("x2n", getpeername(S)), " ", <S>;
+"""
+
+
+def test_published_ports(cli: Noah) -> None:
+    """A server that wants port 80 is elsewhere on the host, and does not notice."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cli(
+        "run",
+        "-d",
+        "--name",
+        "bg",
+        "-p",
+        f"127.0.0.1:{port}:80",
+        "-p",
+        "5353-5354:53-54/udp",
+        "small",
+        "perl",
+        "-e",
+        SERVE,
+    )
+    wait_until(lambda: cli("logs", "bg").stdout.splitlines()[-1:] == ["80"])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        assert client.recv(100) == b"80 other\n"
+    assert cli("exec", "bg", "perl", "-e", ASK).stdout == "80 80 other\n"
+    assert cli("port", "bg").stdout == (f"80/tcp -> 127.0.0.1:{port}\n53/udp -> 0.0.0.0:5353\n54/udp -> 0.0.0.0:5354\n")
+    assert cli("port", "bg", "80").stdout == f"127.0.0.1:{port}\n"
+    one_line(cli("port", "bg", "80/udp"), 1, "publishes no port 80/udp")
+    shown = cli("ps", "--format", "{{.Ports}}").stdout
+    assert shown == f"127.0.0.1:{port}->80/tcp, 0.0.0.0:5353->53/udp, 0.0.0.0:5354->54/udp\n"
+    cli("rm", "-f", "bg")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["x"], "HOST:PORT"),
+        (["80:0"], "HOST:PORT"),
+        (["1:2:3:4"], "HOST:PORT"),
+        (["80-81:90"], "HOST:PORT"),
+        (["80/sctp"], "HOST:PORT"),
+        (["1.2.3:80:80"], "1.2.3 is no address"),
+        (["8080:80", "8081:80"], "port 80/tcp of the container is there twice"),
+        (["8080:80", "8080:81"], "port 8080/tcp of the host is there twice"),
+    ],
+)
+def test_ports_that_are_none(cli: Noah, words: list[str], text: str) -> None:
+    one_line(cli("run", "--rm", *(f"--publish={word}" for word in words), "small"), 125, text)
 
 
 def test_guest_users_own_files(cli: Noah) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from noah.api import Options
+    from noah.cli.publish import Port
     from noah.image.container import Container, Containers
     from noah.image.inside import Inside
     from noah.image.store import Image, Store
@@ -92,8 +93,6 @@ def _image(store: Store, name: str, parsed: Parsed) -> Image:
 
 def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: Options) -> dict[str, Any]:
     """What container.json keeps: the image's configuration under what the command line says."""
-    for value in parsed.all("--publish"):
-        _check_port(printable(value))
     config = image.record.get("config") or {}
     entry = [_text(parsed.last("--entrypoint"))] if parsed.has("--entrypoint") else config.get("Entrypoint") or []
     arguments = [_text(word) for word in words]
@@ -117,6 +116,7 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "hostname": _text(given.hostname),
         "read_only": given.read_only,
         "network": given.network,
+        "ports": _ports(parsed),
         "proxies": _proxies(parsed),
         "certificates": parsed.has("--host-certs"),
         "engine": given.engine,
@@ -124,23 +124,19 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
     }
 
 
+def _ports(parsed: Parsed) -> list[Port]:
+    if not parsed.has("--publish"):
+        return []
+    from noah.cli.publish import parse_ports
+
+    return parse_ports(parsed.all("--publish"))
+
+
 def _proxies(parsed: Parsed) -> bool:
     said = printable(parsed.last("--http-proxy"))
     if said not in ("", "true", "false"):
         raise UsageError(f"--http-proxy '{said}': choose true or false")
     return said != "false"
-
-
-def _check_port(text: str) -> None:
-    """[ADDRESS:]HOST:PORT[/PROTOCOL]: containers are on the host's network, so both ports are one."""
-    ports = text.partition("/")[0].split(":")[-2:]
-    if not all(port.isdigit() for port in ports):
-        raise UsageError(f"--publish '{text}': write PORT or HOST:PORT, in numbers")
-    if len(set(ports)) > 1:
-        port = ports[-1]
-        raise UsageError(
-            f"--publish '{text}': the program listens on port {port} of the host itself; configure it there"
-        )
 
 
 def _env_file(path: str) -> dict[str, str]:
@@ -190,6 +186,10 @@ def _options(containers: Containers, container: Container, given: Options | None
     options.user = _bytes(record["user"])
     options.read_only = record.get("read_only", False)
     options.network = record.get("network", "host")
+    if record.get("ports"):
+        from noah.cli.publish import ports_of, to_publish
+
+        options.ports = to_publish(ports_of(container))
     if given is None:
         options.engine, options.host = record["engine"], record["host"]
         hooks(options, verbose=False)

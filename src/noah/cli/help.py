@@ -31,7 +31,8 @@ Containers:
   exec      one more program in one         shell     a login shell in the last one
   logs      what one has written            attach    what one writes from now on
   wait      until one has ended             rename    call one otherwise
-  top       the processes of one            diff      what one has changed of its image
+  top       the processes of one            port      where its ports are on the host
+  diff      what one has changed of its image
   cp        copy files out of one or into one
   export    its files as an archive         commit    its files as an image
   container prune           remove those that do not run
@@ -90,7 +91,9 @@ Options for containers:
   --name NAME             what to call it
   -d, --detach            in the background; prints the id. With -i it has an input, with -t a terminal (noah attach)
   --entrypoint PROGRAM    run this instead of what the image is made to run
-  -p, --publish PORT      accepted for the sake of habit: containers are on the host's network, with the ports they say
+  -p, --publish [[ADDRESS:]HOST:]PORT[/udp]
+                          what the program calls PORT is the port HOST on the host, at that address only. Containers
+                          are on the host's network: ports that are not named here are what the program says
   --env-file FILE         set the environment variables of a file, NAME=VALUE a line
   --pull missing|always|never
                           whether to get an image that is named by its source, as docker://NAME (`noah pull`)
@@ -372,6 +375,12 @@ TOP: Final = """\
 Usage: noah top CONTAINER
 
 Lists the processes of a container that runs. Its users' names are the container's own.
+"""
+
+PORT: Final = """\
+Usage: noah port CONTAINER [PORT[/PROTOCOL]]
+
+Shows where the ports that a container publishes (noah run --publish) are on the host.
 """
 
 DIFF: Final = """\

@@ -36,6 +36,7 @@ COMMANDS = {
     "kill": "signals",
     "wait": "signals",
     "rename": "ps",
+    "port": "publish",
     "top": "look",
     "diff": "look",
     "attach": "logs",

@@ -27,11 +27,12 @@ _HEADINGS: Final = {
     "CreatedAt": "CREATED AT",
     "Status": "STATUS",
     "State": "STATE",
+    "Ports": "PORTS",
     "Names": "NAMES",
     "Mounts": "MOUNTS",
     "Networks": "NETWORKS",
 }
-_USUAL: Final = ("ID", "Image", "Command", "RunningFor", "Status", "Names")
+_USUAL: Final = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
 
 @command(
@@ -111,10 +112,19 @@ def _row(container: Container, state: State, *, whole: bool) -> dict[str, str]:
         "CreatedAt": _age(container),
         "Status": status,
         "State": state.status,
+        "Ports": _ports(container) if state.status == "running" else "",
         "Names": container.name,
         "Mounts": ",".join(each[0] for each in container.record["volumes"]),
         "Networks": container.record.get("network", "host"),
     }
+
+
+def _ports(container: Container) -> str:
+    if not container.record.get("ports"):
+        return ""
+    from noah.cli.publish import ports_of
+
+    return ", ".join(f"{port.at}->{port.name}" for port in ports_of(container))
 
 
 @command("RENAME", least=2, most=2, wanted="name a container, and what to call it")

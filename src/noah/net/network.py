@@ -11,6 +11,7 @@ from typing import Final
 
 from noah.abi.socket import AF_UNIX, UNIX_PATH_MAX
 from noah.net.names import SocketNames
+from noah.net.ports import Ports
 
 _FAMILY: Final = AF_UNIX.to_bytes(2, "little")
 _MOST_LONG: Final = 1000
@@ -18,12 +19,15 @@ _MOST_LONG: Final = 1000
 
 class Network:
     """offline: there are AF_UNIX sockets only, as in a kernel without networks. prefix: of abstract names. names: of
-    sockets with a file."""
+    sockets with a file. ports: that are others on the host."""
 
-    __slots__ = ("_long", "names", "offline", "prefix")
+    __slots__ = ("_long", "names", "offline", "ports", "prefix")
 
-    def __init__(self, names: SocketNames, prefix: bytes = b"", *, offline: bool = False) -> None:
+    def __init__(
+        self, names: SocketNames, prefix: bytes = b"", ports: Ports | None = None, *, offline: bool = False
+    ) -> None:
         self.names = names
+        self.ports = ports or Ports()
         self.prefix = prefix
         self.offline = offline
         self._long: dict[bytes, bytes] = {}  # by the host's name

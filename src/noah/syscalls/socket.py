@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from noah.abi.errno import (
+    EACCES,
     EAFNOSUPPORT,
     EFAULT,
     EINVAL,
@@ -75,9 +76,10 @@ from noah.fs.received import make_received
 from noah.kernel import peer
 from noah.kernel.task import Task
 from noah.net import control
+from noah.net.address import guest_address, new_address, own_address, peer_address
 from noah.net.netlink import NetlinkFile
 from noah.net.socket import SocketFile, as_socket, make_socket
-from noah.net.unix import guest_address, new_address, path_of, peer_address
+from noah.net.unix import path_of
 from noah.syscalls.paths import check_flags, file_of
 from noah.syscalls.registry import syscall
 from noah.vfs.file import OpenFile
@@ -172,9 +174,14 @@ def bind(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     """bind(2): give a socket a name."""
     file = _socket(task, sockfd)
     address = _read_address(task, addr, addrlen)
-    host, place = new_address(task, task.process.network, address)
+    host, place = new_address(task, task.process.network, file, address)
     if place is None:
-        file.bind(host.address)
+        try:
+            file.bind(host.address)
+        except LinuxError as error:
+            if error.errno == EACCES:
+                raise LinuxError(EACCES, "a port of the host's own: publish another (noah run --publish)") from None
+            raise
     else:
         place.bind(lambda: file.bind(host.address), task.fs.umask)
         file.bound = address[:2] + path_of(address) + b"\0"
@@ -187,7 +194,7 @@ def connect(task: Task, sockfd: Fd, addr: SockaddrPtr, addrlen: Int) -> int:
     """connect(2): connect a socket."""
     file = _socket(task, sockfd)
     address = _read_address(task, addr, addrlen)
-    host = peer_address(task, task.process.network, address)
+    host = peer_address(task, task.process.network, file, address)
     file.connect(task, host.address)
     return 0
 
@@ -212,7 +219,7 @@ def accept4(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr, f
     check_flags(flags, SOCK_CLOEXEC | SOCK_NONBLOCK)
     file, address = as_socket(listener).accept(task, flags & ~SOCK_CLOEXEC)
     try:
-        _write_address(task, guest_address(task.process.network, address), addr, addrlen)
+        _write_address(task, guest_address(task.process.network, file, address), addr, addrlen)
     except LinuxError:
         file.release()
         raise
@@ -226,7 +233,7 @@ def sendto(task: Task, sockfd: Fd, buf: InBuf, length: Size, flags: MsgFlags, ad
     file = _socket(task, sockfd)
     if not addr:
         return file.send(task, views, (), flags, b"")
-    host = peer_address(task, task.process.network, _read_address(task, addr, addrlen))
+    host = peer_address(task, task.process.network, file, _read_address(task, addr, addrlen))
     return file.send(task, views, (), flags, host.address)
 
 
@@ -240,7 +247,7 @@ def recvfrom(
     if not addr:
         return file.receive_bare(task, views, flags)
     received = file.receive(task, views, 0, flags)
-    _write_address(task, guest_address(task.process.network, received.address), addr, addrlen)
+    _write_address(task, guest_address(task.process.network, file, received.address), addr, addrlen)
     return received.length
 
 
@@ -258,7 +265,7 @@ def _header(task: Task, pointer: int) -> list[int]:
 
 def _sendmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
     name, namelen, iov, iovlen, control_at, control_length, _ = _header(task, pointer)
-    host = peer_address(task, task.process.network, _read_address(task, name, min(namelen, _ADDRESS_MAX)))
+    host = peer_address(task, task.process.network, file, _read_address(task, name, min(namelen, _ADDRESS_MAX)))
     if control_length > _CONTROL_MAX:
         raise LinuxError(ENOBUFS)
     messages = control.parse(task, task.mem.read(control_at, control_length)) if control_length else []
@@ -304,7 +311,7 @@ def _recvmsg(task: Task, file: SocketFile, pointer: int, flags: int) -> int:
         task.mem.write(control_at, data)
     offsets = Msghdr.OFFSETS
     if name:
-        address = guest_address(task.process.network, received.address)
+        address = guest_address(task.process.network, file, received.address)
         task.mem.write(name, address[:namelen])
         task.mem.write_u32(pointer + offsets["namelen"], len(address))
     task.mem.write_u64(pointer + offsets["controllen"], len(data))
@@ -366,7 +373,7 @@ def recvmmsg(task: Task, sockfd: Fd, msgvec: MmsghdrPtr, vlen: UInt, flags: MsgF
 def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getsockname(2): the name of a socket."""
     file = _socket(task, sockfd)
-    _put_address(task, file.bound or guest_address(task.process.network, file.name()), addr, addrlen)
+    _put_address(task, own_address(task.process.network, file), addr, addrlen)
     return 0
 
 
@@ -374,7 +381,7 @@ def getsockname(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPt
 def getpeername(task: Task, sockfd: Fd, addr: SockaddrOutPtr, addrlen: SocklenPtr) -> int:
     """getpeername(2): the name of the socket at the other end."""
     file = _socket(task, sockfd)
-    _put_address(task, guest_address(task.process.network, file.peer_name()), addr, addrlen)
+    _put_address(task, guest_address(task.process.network, file, file.peer_name()), addr, addrlen)
     return 0
 
 
