@@ -377,6 +377,45 @@ def test_name_of_the_machine(cli: Noah) -> None:
     one_line(cli("run", "--hostname", "a_b", "small", "true"), 125, "--hostname 'a_b'", "letters, digits")
 
 
+def test_words_of_docker(cli: Noah, tmp_path: Path) -> None:
+    """Options that scripts written for docker have."""
+    (tmp_path / "f").write_text("mounted\n")
+    cli(
+        *("run", "-d", "--name", "bg", "--init", "--shm-size=1g", "--platform", "linux/amd64", "--stop-signal", "INT"),
+        *("--label", "a=1", "-l", "b", "--add-host", "db:192.0.2.7", "--add-host", "host.docker.internal:host-gateway"),
+        *("--mount", f"type=bind,src={tmp_path},dst=/in,readonly", "small"),
+        *("sh", "-c", "trap 'exit 3' INT; cat /in/f; > /in/g; while :; do sleep 0.1; done"),
+    )
+    wait_until(lambda: "Read-only" in cli("logs", "bg").stdout)
+    assert cli("logs", "bg").stdout.startswith("mounted\n")
+    hosts = cli("exec", "bg", "cat", "/etc/hosts").stdout
+    assert hosts.endswith("192.0.2.7\tdb\n127.0.0.1\thost.docker.internal\n")
+    for label, count in (("a", 1), ("a=1", 1), ("b", 1), ("a=2", 0), ("c", 0)):
+        assert len(cli("ps", "-q", "--filter", f"label={label}").stdout.split()) == count
+    assert cli("ps", "--format", "{{.Labels}}").stdout == "a=1,b=\n"
+    cli("stop", "bg")
+    assert "Exited (3)" in cli("ps", "-a").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--privileged"], "there is no --privileged: programs may do what"),
+        (["-m", "1g"], "there is no -m: Noah limits nobody"),
+        (["--memory=1g"], "there is no --memory: Noah limits nobody"),
+        (["--restart", "always"], "there is no --restart: nobody watches"),
+        (["--platform", "windows/amd64"], "programs are those of linux"),
+        (["--platform", "linux/arm64"], "image small is for amd64"),
+        (["--mount", "type=tmpfs,target=/x"], "--mount 'type=tmpfs,target=/x': write type=bind"),
+        (["--mount", "source=/tmp,target=x"], "write type=bind"),
+        (["--add-host", "db"], "--add-host 'db': write NAME:ADDRESS"),
+        (["--stop-signal", "NONE"], "--stop-signal 'NONE'"),
+    ],
+)
+def test_words_of_docker_that_are_not_here(cli: Noah, words: list[str], text: str) -> None:
+    one_line(cli("run", *words, "small", "true"), 125, text)
+
+
 def test_read_only_root(cli: Noah, tmp_path: Path) -> None:
     script = """
     > /f; mkdir /d; chmod 700 /tmp; chmod 700 /none; mv /etc/passwd /p; rm /etc/passwd

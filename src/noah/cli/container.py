@@ -54,6 +54,7 @@ def run_image(name: str, parsed: Parsed) -> int:
 
 def _run_image(name: str, parsed: Parsed, given: Options) -> int:
     containers = open_containers()
+    _use_platform(parsed)
     image = _image(containers.store, name, parsed)
     words = parsed.words[1:]
     if words[:1] == [b"--"]:
@@ -69,6 +70,16 @@ def _run_image(name: str, parsed: Parsed, given: Options) -> int:
     return _detach(supervisor, container, container.id, remove)
 
 
+def _use_platform(parsed: Parsed) -> None:
+    """--platform linux/ARCH[/VARIANT] is docker's way to say --arch."""
+    if parsed.has("--platform"):
+        said = printable(parsed.last("--platform"))
+        system, _, arch = said.rpartition("/") if said.count("/") < 2 else said.rpartition("/")[0].rpartition("/")
+        if system not in ("linux", ""):
+            raise UsageError(f"--platform '{said}': programs are those of linux")
+        parsed.values["--arch"] = [arch.encode()]
+
+
 def _image(store: Store, name: str, parsed: Parsed) -> Image:
     """The image of that name; what says where it comes from is pulled if it is not there (--pull)."""
     from noah.cli.pull import get, is_source, name_in_store
@@ -78,7 +89,11 @@ def _image(store: Store, name: str, parsed: Parsed) -> Image:
     if policy not in ("missing", "always", "never"):
         raise UsageError(f"--pull '{policy}': choose one of missing, always, never")
     if not is_source(name):
-        return store.find(name)
+        image = store.find(name)
+        arch = image.record.get("architecture")
+        if parsed.has("--arch") and arch and arch != printable(parsed.last("--arch")):
+            raise UsageError(f"image {name} is for {arch}: pull the other")
+        return image
     known = name_in_store(name)
     if policy != "always" and known:
         try:
@@ -110,7 +125,10 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "user": _text(given.user) or config.get("User") or "0",
         "volumes": [[_text(source), _text(target), read_only] for source, target, read_only in given.volumes],
         "directories": list(config.get("Volumes") or ()),
-        "stop_signal": config.get("StopSignal") or "",
+        "stop_signal": _stop_signal(parsed) or config.get("StopSignal") or "",
+        "hosts": [_host_name(printable(value)) for value in parsed.all("--add-host")],
+        "labels": (config.get("Labels") or {})
+        | dict(_text(value).partition("=")[::2] for value in parsed.all("--label")),
         "interactive": parsed.has("--interactive"),
         "terminal": parsed.has("--tty"),
         "hostname": _text(given.hostname),
@@ -122,6 +140,32 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "engine": given.engine,
         "host": given.host,
     }
+
+
+def _stop_signal(parsed: Parsed) -> str:
+    from noah.cli.signals import signal_number
+
+    said = printable(parsed.last("--stop-signal"))
+    if said and not signal_number(said):
+        raise UsageError(f"--stop-signal '{said}': a signal's number or name, such as TERM")
+    return said
+
+
+def _host_name(text: str) -> str:
+    """A line of hosts(5). text: NAME:ADDRESS, docker's order."""
+    import ipaddress
+
+    name, _, address = text.replace("=", ":", 1).partition(":")
+    address = address.removeprefix("[").removesuffix("]")
+    if address == "host-gateway":  # the host is where the container is
+        address = "127.0.0.1"
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        name = ""
+    if not name:
+        raise UsageError(f"--add-host '{text}': write NAME:ADDRESS, the address in numbers")
+    return f"{address}\t{name}"
 
 
 def _ports(parsed: Parsed) -> list[Port]:
@@ -227,7 +271,7 @@ def _supervisor(
 
     hostname = str(container.record.get("hostname", ""))
     options.hostname = _bytes(hostname)
-    refresh(_inside(containers, container), hostname)
+    refresh(_inside(containers, container), hostname, container.record.get("hosts", ()))
     return Supervisor(host, containers, container, become)
 
 

@@ -97,7 +97,15 @@ Options for containers:
   --env-file FILE         set the environment variables of a file, NAME=VALUE a line
   --pull missing|always|never
                           whether to get an image that is named by its source, as docker://NAME (`noah pull`)
-  --arch amd64|arm64      the processor to get it for
+  --arch amd64|arm64      the processor to get it for; docker's --platform linux/ARCH is understood
+  --add-host NAME:ADDRESS
+                          one more line of /etc/hosts; the address host-gateway is this host
+  --mount type=bind,source=HOST,target=GUEST[,readonly]
+                          the long way to say --volume
+  -l, --label NAME=VALUE  a note that `noah ps --filter` and `noah inspect` know
+  --stop-signal SIGNAL    what `noah stop` sends (default: what the image says, or TERM)
+  --init, --shm-size SIZE
+                          accepted: process 1 looks after orphans anyway, /dev/shm has no limit
   --host-certs            trust the certificate authorities that this host trusts ($SSL_CERT_FILE, else the system's
                           bundle): shown for reading in /run/host, and named to OpenSSL, curl, git, pip, npm, gem, Go
                           and cargo by their environment variables
@@ -341,11 +349,11 @@ Lists the containers that run.
   --no-trunc     nothing is cut short
   -f, --filter NAME=VALUE
                  only those that fit: id, name (a regular expression), status, exited (an exit status), ancestor (an
-                 image), before, since (a container), volume; of several with one name one must fit
+                 image), before, since (a container), label, volume; of several with one name one must fit
   --format FORMAT
                  table, json, or text with {{.ID}}, {{.Image}}, {{.Command}}, {{.CreatedAt}}, {{.RunningFor}},
-                 {{.State}}, {{.Status}}, {{.Names}}, {{.Mounts}}, {{.Networks}}; `table TEXT` for columns,
-                 parted by \\t
+                 {{.State}}, {{.Status}}, {{.Ports}}, {{.Names}}, {{.Labels}}, {{.Mounts}}, {{.Networks}};
+                 `table TEXT` for columns, parted by \\t
 """
 
 STOP: Final = """\

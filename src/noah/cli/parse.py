@@ -53,8 +53,8 @@ class Parsed:
         self.values.setdefault(option.names[0], []).append(value)
 
 
-def parse(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
-    """Read options up to the first other word or `--`. Raises UsageError."""
+def parse(arguments: list[bytes], options: tuple[Option, ...], missing: dict[str, str] | None = None) -> Parsed:
+    """Read options up to the first other word or `--`. missing: why there is no such option. Raises UsageError."""
     by_name = {name: option for option in options for name in option.names}
     rest = list(arguments)
     parsed = Parsed(rest)
@@ -63,6 +63,9 @@ def parse(arguments: list[bytes], options: tuple[Option, ...]) -> Parsed:
         if word == b"--":
             parsed.ended = True
             break
+        name = printable(word.partition(b"=")[0]) if word.startswith(b"--") else printable(word[:2])
+        if missing and name in missing:
+            raise UsageError(f"there is no {name}: {missing[name]}")
         if word.startswith(b"--"):
             _long(parsed, word, rest, by_name)
         else:

@@ -29,6 +29,7 @@ _HEADINGS: Final = {
     "State": "STATE",
     "Ports": "PORTS",
     "Names": "NAMES",
+    "Labels": "LABELS",
     "Mounts": "MOUNTS",
     "Networks": "NETWORKS",
 }
@@ -73,10 +74,18 @@ _FILTERS: Final[dict[str, Callable[[Containers, Container, State, str], bool]]] 
     "ancestor": lambda containers, container, state, value: containers.is_of(container, value),
     "before": lambda containers, container, state, value: _age(container) < _age(containers.find(value)),
     "since": lambda containers, container, state, value: _age(container) > _age(containers.find(value)),
+    "label": lambda containers, container, state, value: _has_label(container, value),
     "volume": lambda containers, container, state, value: any(
         value in each[:2] for each in container.record["volumes"]
     ),
 }
+
+
+def _has_label(container: Container, wanted: str) -> bool:
+    """NAME, or NAME=VALUE."""
+    labels = container.record.get("labels", {})
+    name, equals, value = wanted.partition("=")
+    return labels.get(name) == value if equals else name in labels
 
 
 def _pattern(text: str) -> str:
@@ -114,6 +123,7 @@ def _row(container: Container, state: State, *, whole: bool) -> dict[str, str]:
         "State": state.status,
         "Ports": _ports(container) if state.status == "running" else "",
         "Names": container.name,
+        "Labels": ",".join(f"{name}={value}" for name, value in container.record.get("labels", {}).items()),
         "Mounts": ",".join(each[0] for each in container.record["volumes"]),
         "Networks": container.record.get("network", "host"),
     }

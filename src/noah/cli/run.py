@@ -40,7 +40,33 @@ _CONTAINER: Final = (
     Option("--arch", metavar="amd64|arm64"),
     Option("--http-proxy", metavar="true|false", optional=True),
     Option("--host-certs"),
+    Option("--platform", metavar="linux/ARCH"),
+    Option("--add-host", metavar="NAME:ADDRESS"),
+    Option("--label", "-l", metavar="NAME=VALUE"),
+    Option("--mount", metavar="type=bind,source=HOST,target=GUEST[,readonly]"),
+    Option("--stop-signal", metavar="SIGNAL"),
+    Option("--init"),
+    Option("--shm-size", metavar="SIZE"),
 )
+_RIGHTS: Final = "programs may do what the user who runs Noah may do"
+_LIMITS: Final = "Noah limits nobody; have the host do it (ulimit, systemd-run)"
+_UNKNOWN: Final = {
+    "--privileged": _RIGHTS,
+    "--cap-add": _RIGHTS,
+    "--cap-drop": _RIGHTS,
+    "--security-opt": _RIGHTS,
+    "--device": _RIGHTS,
+    "--gpus": _RIGHTS,
+    "--memory": _LIMITS,
+    "-m": _LIMITS,
+    "--cpus": _LIMITS,
+    "--pids-limit": _LIMITS,
+    "--ulimit": _LIMITS,
+    "--restart": "nobody watches containers; 'noah start' runs one again",
+    "--tmpfs": "show a directory of the host: --volume HOST:GUEST",
+    "--dns": "names are resolved as on the host",
+}
+"""Options of docker's that Noah does not have, and why."""
 _HOSTNAME: Final = re.compile(rb"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*")
 _HOSTNAME_MOST: Final = 64
 STRACE: Final = Option("--strace", metavar="FILE", optional=True)
@@ -50,7 +76,7 @@ _TRACE: Final = (*COMMON, Option("-c"), Option("-C"), Option("-f"), Option("-o",
 
 def run(words: list[bytes]) -> int:
     """`noah run`."""
-    parsed = parse(words, _RUN)
+    parsed = parse(words, _RUN, _UNKNOWN)
     if parsed.has("--help"):
         from noah.cli import help
 
@@ -140,6 +166,7 @@ def settings(parsed: Parsed) -> Options:
     if parsed.has("--workdir") and not workdir.startswith(b"/"):
         raise UsageError(f"working directory '{printable(workdir)}' is no absolute path")
     volumes = [_volume(value) for value in parsed.all("--volume")]
+    volumes += [_mount(value) for value in parsed.all("--mount")]
     environ = _environ(parsed.all("--env"))
 
     from noah.api import Options  # the most of Noah: not before the command line is known to make sense
@@ -210,6 +237,18 @@ def _volume(value: bytes) -> tuple[bytes, bytes, bool]:
     if not parts[1].startswith(b"/"):
         _refuse("--volume", printable(value), "the guest's path must be absolute")
     return parts[0], parts[1], mode == b"ro"
+
+
+def _mount(value: bytes) -> tuple[bytes, bytes, bool]:
+    """As docker(1) has it: type=bind,source=HOST,target=GUEST,readonly."""
+    said = dict(part.partition(b"=")[::2] for part in value.split(b","))
+    source = said.pop(b"source", b"") or said.pop(b"src", b"")
+    target = said.pop(b"target", b"") or said.pop(b"dst", b"") or said.pop(b"destination", b"")
+    read_only = any(said.pop(name, None) in (b"", b"true", b"1") for name in (b"readonly", b"ro"))
+    kind = said.pop(b"type", b"bind")
+    if kind != b"bind" or said or not source or not target.startswith(b"/"):
+        _refuse("--mount", printable(value), "write type=bind,source=HOST,target=GUEST, and readonly if it is")
+    return source, target, read_only
 
 
 def _environ(values: list[bytes]) -> dict[bytes, bytes]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -352,10 +352,12 @@ def pauses(limit_ns: int | None = None) -> Iterator[int]:
         pause = min(2 * pause, _MOST_NS)
 
 
-def refresh(inside: Inside, hostname: str = "") -> None:
+def refresh(inside: Inside, hostname: str = "", hosts: Sequence[str] = ()) -> None:
     """Give a container the host's names of this moment: resolv.conf(5), hosts(5). hostname: one of its own, which
-    leads to itself, and stands in hostname(5)."""
-    own = {"/etc/hosts": f"127.0.1.1\t{hostname}\n", "/etc/hostname": f"{hostname}\n"} if hostname else {}
+    leads to itself, and stands in hostname(5). hosts: further lines."""
+    own = {"/etc/hostname": f"{hostname}\n"} if hostname else {}
+    lines = [*hosts, *([f"127.0.1.1\t{hostname}"] if hostname else ())]
+    own["/etc/hosts"] = "".join(f"{line}\n" for line in lines)
     for name in dict.fromkeys((*_HOST_FILES, *own)):
         try:
             content = Path(name).read_bytes() if name in _HOST_FILES else b""
