@@ -53,6 +53,7 @@ from noah.vm.select import make_machine
 if TYPE_CHECKING:
     from noah.fs.cow import CowFiles
     from noah.fs.owned import OwnedFiles
+    from noah.fs.volumes import Volumes
 
 _LISTEN_NS: Final = 200_000_000
 DEFAULT_PATH: Final = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -97,6 +98,7 @@ class Options:
         "started",
         "tracer",
         "user",
+        "volume_owners",
         "volumes",
     )
 
@@ -116,6 +118,7 @@ class Options:
         self.on_missing: Callable[[Process, str], None] | None = None
         self.on_bug: Callable[[Process, str], None] | None = None
         self.owners = b""  # the file that says who owns what in root, if that is not the host's to say
+        self.volume_owners = b""  # the directory of the tables that say it of volumes, where the host cannot
         self.image = b""  # the directory of the image that root, in one of its own, is a copy of (noah.fs.cow)
         self.box: Callable[[Host], Box] = Box  # the box to join, or to make
         self.started: Callable[[], None] | None = None  # called when the program is loaded
@@ -226,9 +229,15 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
             host.files.fstatat(AT_FDCWD, path)
         except LinuxError as error:
             raise StartError(f"volume {printable(path)}: {describe(error)}") from None
+    shared: Volumes | None = None
     try:
         files = _files(host, options)
-        mounts = make_mounts(host, options.root, options.volumes, None if files is None else files.host_with())
+        view = None if files is None else files.host_with()
+        if options.volumes and options.volume_owners:
+            from noah.fs.volumes import Volumes
+
+            shared = Volumes(host, options.volume_owners)
+        mounts = make_mounts(host, options.root, options.volumes, view, shared)
         host.files.faccessat(AT_FDCWD, options.root, R_OK | X_OK)
     except LinuxError as error:
         raise StartError(f"root {printable(options.root)}: {describe(error)}") from None
@@ -254,6 +263,8 @@ def _prepare(host: Host, argv: Sequence[bytes], options: Options) -> tuple[Task,
     process = Process(host, machine, ARCHES[arch], options.box(host), boot.creds, boot.fds, fs)
     if files is not None:
         files.asker = process
+    if shared is not None:
+        shared.ask_for(process)
     attach_process(mounts, process, RELEASE, VERSION)
     own_names = options.network == "none" or not _is_host_root(options)
     process.network = Network(

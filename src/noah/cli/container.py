@@ -219,6 +219,8 @@ def _options(containers: Containers, container: Container, given: Options | None
     options = Options() if given is None else given
     options.root = bytes(container.rootfs)
     options.owners = table_of(containers.store.host, container.directory)
+    if options.owners:
+        options.volume_owners = bytes(containers.store.directory / "owners")
     options.image = bytes(containers.store.image_directory(record["image"]))
     options.environ = lent.proxies(own) if record.get("proxies") else {}
     options.environ |= {_bytes(key): _bytes(value) for key, value in record["environ"].items()}

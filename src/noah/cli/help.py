@@ -53,7 +53,8 @@ Try:
 _RUN_OPTIONS: Final = """\
   --root DIR              the guest's root directory (default: /, the host's own programs)
   -v, --volume HOST:GUEST[:ro]
-                          show a directory or file of the host at the path GUEST; ro: for reading only
+                          show a directory or file of the host at the path GUEST; ro: for reading only. In a container,
+                          what belongs to who runs Noah belongs to the guest's root there
   -e, --env NAME=VALUE    set an environment variable; NAME alone takes the host's value
   -w, --workdir DIR       the working directory, a path of the guest
   -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group

@@ -27,6 +27,7 @@ from noah.vfs.namespace import FsContext, Walk
 
 if TYPE_CHECKING:
     from noah.fs.procview import ProcessView
+    from noah.fs.volumes import Volumes
     from noah.host.api import Host
     from noah.vfs.place import Directory
 
@@ -44,10 +45,17 @@ _MASKED: Final = (
 are the host's own: a runtime that finds none has all processors and all memory, as is true in a box."""
 
 
-def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), view: Host | None = None) -> MountTable:
+def make_mounts(
+    host: Host,
+    root: bytes = b"/",
+    binds: Sequence[Bind] = (),
+    view: Host | None = None,
+    shared: Volumes | None = None,
+) -> MountTable:
     """Mount `root`, what every Linux program expects on top of it, and the binds, for which mount points are made.
 
-    view: the host as the files of `root` are seen, if that differs. ENOENT, ENOTDIR, EACCES as open(2).
+    view: the host as the files of `root` are seen, if that differs. shared: as those of the binds are, if they do.
+    ENOENT, ENOTDIR, EACCES as open(2).
     """
     is_host_root = not root.strip(b"/")
     inside = host if view is None else view
@@ -85,7 +93,8 @@ def make_mounts(host: Host, root: bytes = b"/", binds: Sequence[Bind] = (), view
         mounts.add(dev, b"mqueue", MqueueTree(host))
         _mount_sys(host, mounts, fs)
     for host_path, guest_path, read_only in binds:
-        _bind(host, fs, host_path, guest_path, read_only=read_only)
+        seen = host if shared is None else shared.host_for(host_path)
+        _bind(seen, fs, host_path, guest_path, read_only=read_only)
     return mounts
 
 
@@ -139,13 +148,15 @@ def _bind(host: Host, fs: FsContext, host_path: bytes, guest_path: bytes, *, rea
     """Mount a host directory, or a single file of one."""
     under, name = _mount_point(fs, guest_path)
     if host.files.fstatat(AT_FDCWD, host_path).mode & S_IFMT == S_IFDIR:
-        confined = fs.mounts.anonymous.detached
-        fs.mounts.add(under, name, HostTree(host, host_path, confined=confined), read_only=read_only)
+        tree = HostTree(host, host_path, confined=fs.mounts.anonymous.detached)
+        tree.nodes_are_files = are_owned(host.files)
+        fs.mounts.add(under, name, tree, read_only=read_only)
         return
     host_path = _real_path(host, host_path)
     directory, _, file = host_path.rpartition(b"/")
     tree = HostTree(host, directory or (b"/" if host_path.startswith(b"/") else b"."))
     tree.names_are_fixed = True
+    tree.nodes_are_files = are_owned(host.files)
     fs.mounts.add(under, name, tree, read_only=read_only).file = file
 
 
