@@ -559,6 +559,43 @@ def test_volumes_stay_with_the_container(cli: Noah, tmp_path: Path) -> None:
     assert cli("start", "-a", "one").stdout == "theirs\n"
 
 
+def test_named_volumes(cli: Noah, data: Path, tmp_path: Path) -> None:
+    assert cli("volume", "ls").stdout == "DRIVER   VOLUME NAME\n"
+    script = "ls /home; chown 1000:50 /etc; chmod 750 /etc; echo new > /etc/new"
+    result = cli("run", "--name", "one", "-v", "conf:/etc", "-v", "home:/home", "small", "sh", "-c", script)
+    assert (result.stdout, result.stderr) == ("", "")
+    shown = cli(
+        "run", "--rm", "-v", "conf:/x:ro", "small", "sh", "-c", "cat /x/new /x/passwd; stat -c '%u:%g %a' /x; > /x/new"
+    )
+    assert shown.stdout.startswith("new\nroot:x:0:0")  # what the image has there
+    assert shown.stdout.endswith("1000:50 750\n")
+    assert "Read-only" in shown.stderr
+    assert not cli("run", "--rm", "small", "ls", "/etc/new").stdout
+    assert cli("volume", "ls", "-q").stdout == "conf\nhome\n"
+    assert json.loads(cli("volume", "inspect", "home").stdout)[0]["Mountpoint"] == str(data / "volumes" / "home")
+    assert json.loads(cli("inspect", "one").stdout)[0]["Mounts"][0] == {
+        "Type": "volume", "Name": "conf", "Destination": "/etc", "RW": True,
+    }  # fmt: skip
+    one_line(cli("volume", "rm", "conf"), 1, "volume conf is in use by one", "noah rm")
+    assert cli("volume", "prune", "--force").stdout == ""
+    cli("rm", "one")
+    assert cli("volume", "rm", "conf").stdout == "conf\n"
+    one_line(cli("volume", "rm", "conf"), 1, "no volume is called conf")
+    assert cli("volume", "rm", "-f", "conf").returncode == 0
+    assert cli("volume", "create", "empty").stdout == "empty\n"
+    assert cli("run", "--rm", "-v", "empty:/etc", "small", "cat", "/etc/group").returncode == 0
+    assert sorted(cli("volume", "prune", "-f").stdout.split()) == ["empty", "home"]
+    one_line(cli("volume", "create", "a/b"), 1, "'a/b' is no name for a volume")
+
+
+def test_volume_of_a_relative_path(cli: Noah, tmp_path: Path) -> None:
+    """It stays the directory that it was, wherever the container is started again."""
+    (tmp_path / "f").write_text("here\n")
+    command = ("run", "--name", "one", "-v", "./f:/f", "small", "cat", "/f")
+    assert cli(*command, cwd=tmp_path).stdout == "here\n"
+    assert cli("start", "-a", "one", cwd="/").stdout == "here\n"
+
+
 def test_trace_of_what_runs_in_a_container(cli: Noah, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     assert cli("run", "-d", "--name", "one", f"--strace={trace}", "small", "sleep", "1000").returncode == 0

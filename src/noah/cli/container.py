@@ -123,7 +123,7 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "environ": environ,
         "cwd": _text(given.cwd or b"") or config.get("WorkingDir") or "/",
         "user": _text(given.user) or config.get("User") or "0",
-        "volumes": [[_text(source), _text(target), read_only] for source, target, read_only in given.volumes],
+        "volumes": [[_source(source), _text(target), read_only] for source, target, read_only in given.volumes],
         "directories": list(config.get("Volumes") or ()),
         "stop_signal": _stop_signal(parsed) or config.get("StopSignal") or "",
         "hosts": [_host_name(printable(value)) for value in parsed.all("--add-host")],
@@ -140,6 +140,20 @@ def _record(image: Image, name: str, words: list[bytes], parsed: Parsed, given: 
         "engine": given.engine,
         "host": given.host,
     }
+
+
+def _source(source: bytes) -> str:
+    """What a volume shows: its name, or a path of the host, which stays the same wherever the container is started."""
+    from noah.image.volumes import is_name
+
+    text = _text(source)
+    return text if is_name(text) else str(Path(text).absolute())
+
+
+def _place(containers: Containers, source: str) -> str:
+    from noah.image.volumes import NamedVolumes, is_name
+
+    return str(NamedVolumes(containers).path(source)) if is_name(source) else source
 
 
 def _stop_signal(parsed: Parsed) -> str:
@@ -224,7 +238,10 @@ def _options(containers: Containers, container: Container, given: Options | None
     options.image = bytes(containers.store.image_directory(record["image"]))
     options.environ = lent.proxies(own) if record.get("proxies") else {}
     options.environ |= {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
-    options.volumes = [(_bytes(source), _bytes(target), read_only) for source, target, read_only in record["volumes"]]
+    options.volumes = [
+        (_bytes(_place(containers, source)), _bytes(target), read_only)
+        for source, target, read_only in record["volumes"]
+    ]
     if record.get("certificates"):
         options.environ |= lent.certificate_variables()
         options.volumes.append((lent.certificates(own), lent.BUNDLE, True))
@@ -240,6 +257,14 @@ def _options(containers: Containers, container: Container, given: Options | None
         options.engine, options.host = record["engine"], record["host"]
         hooks(options, verbose=False)
     return options
+
+
+def _fill_volumes(containers: Containers, container: Container) -> None:
+    from noah.image.volumes import NamedVolumes, is_name
+
+    for source, target, _ in container.record["volumes"]:
+        if is_name(source):
+            NamedVolumes(containers).fill(source, container, _bytes(target))
 
 
 def _inside(containers: Containers, container: Container) -> Inside:
@@ -273,6 +298,7 @@ def _supervisor(
 
     hostname = str(container.record.get("hostname", ""))
     options.hostname = _bytes(hostname)
+    _fill_volumes(containers, container)
     refresh(_inside(containers, container), hostname, container.record.get("hosts", ()))
     return Supervisor(host, containers, container, become)
 

@@ -36,6 +36,8 @@ Containers:
   cp        copy files out of one or into one
   export    its files as an archive         commit    its files as an image
   container prune           remove those that do not run
+  volume create, ls, inspect, rm, prune
+                            directories that outlive containers, to be shown by run -v NAME:GUEST
   system prune              all of that, and downloads
 
 `noah container COMMAND` and `noah image COMMAND` are understood as well, with ls and rm.
@@ -54,7 +56,8 @@ _RUN_OPTIONS: Final = """\
   --root DIR              the guest's root directory (default: /, the host's own programs)
   -v, --volume HOST:GUEST[:ro]
                           show a directory or file of the host at the path GUEST; ro: for reading only. In a container,
-                          what belongs to who runs Noah belongs to the guest's root there
+                          what belongs to who runs Noah belongs to the guest's root there, and a HOST without a slash is
+                          the name of a volume (noah volume)
   -e, --env NAME=VALUE    set an environment variable; NAME alone takes the host's value
   -w, --workdir DIR       the working directory, a path of the guest
   -u, --user USER[:GROUP] become this user: numbers, or names of the guest's /etc/passwd and /etc/group
@@ -412,6 +415,44 @@ handed to one that was run with -i; its input stays open when this ends. Ctrl-P 
 
   --no-stdin          hand nothing on
   --sig-proxy=false   do not hand on the signals that this gets, Ctrl-C for one
+"""
+
+VOLUME_CREATE: Final = """\
+Usage: noah volume create [NAME]
+
+Makes an empty volume, and prints its name. `noah run -v NAME:GUEST` makes one that is missing; one that is empty gets
+what the image has at GUEST.
+"""
+
+VOLUME_LS: Final = """\
+Usage: noah volume ls [OPTIONS]
+
+Lists volumes.
+
+  -q, --quiet       names only
+  --format FORMAT   table, json, or text with {{.Name}}, {{.Driver}}, {{.Mountpoint}}
+"""
+
+VOLUME_INSPECT: Final = """\
+Usage: noah volume inspect VOLUME...
+
+Prints where volumes are, as JSON.
+"""
+
+VOLUME_RM: Final = """\
+Usage: noah volume rm [OPTIONS] VOLUME...
+
+Removes volumes that no container has, with all that is in them.
+
+  -f, --force   do not complain about those that are not there
+"""
+
+VOLUME_PRUNE: Final = """\
+Usage: noah volume prune [OPTIONS]
+
+Removes all volumes that no container has.
+
+  -f, --force   do not ask
 """
 
 CONTAINER_PRUNE: Final = """\

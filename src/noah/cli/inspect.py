@@ -57,6 +57,8 @@ def _find(containers: Containers, name: str, kind: str) -> dict[str, Any] | None
 
 def _container(containers: Containers, container: Container) -> dict[str, Any]:
     """With the keys that docker(1) has."""
+    from noah.image.volumes import is_name
+
     record, state = container.record, containers.state(container)
     return {
         "Id": container.id,
@@ -72,6 +74,8 @@ def _container(containers: Containers, container: Container) -> dict[str, Any]:
         },
         "Config": {
             "Image": record["image_name"],
+            "Hostname": record.get("hostname", ""),
+            "Labels": record.get("labels", {}),
             "Cmd": record["command"],
             "Env": [f"{key}={value}" for key, value in record["environ"].items()],
             "WorkingDir": record["cwd"],
@@ -79,7 +83,9 @@ def _container(containers: Containers, container: Container) -> dict[str, Any]:
             "StopSignal": record.get("stop_signal", ""),
         },
         "Mounts": [
-            {"Type": "bind", "Source": source, "Destination": target, "RW": not read_only}
+            {"Type": "volume", "Name": source, "Destination": target, "RW": not read_only}
+            if is_name(source)
+            else {"Type": "bind", "Source": source, "Destination": target, "RW": not read_only}
             for source, target, read_only in record["volumes"]
         ],
         "NetworkMode": record.get("network", "host"),

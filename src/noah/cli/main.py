@@ -52,18 +52,29 @@ COMMANDS = {
     "container prune": "prune",
     "image prune": "prune",
     "system prune": "prune",
+    "volume create": "volume",
+    "volume inspect": "volume",
+    "volume ls": "volume",
+    "volume prune": "prune",
+    "volume rm": "volume",
 }
 _FUNCTIONS = {
     "exec": "execute",
     "container prune": "prune_containers",
     "image prune": "prune_images",
     "system prune": "prune_system",
+    "volume create": "create",
+    "volume inspect": "inspect",
+    "volume ls": "ls",
+    "volume prune": "prune_volumes",
+    "volume rm": "rm",
 }
 """Of commands whose names are taken in Python, or are two words."""
 GROUPS = {
     "container": {"ls": "ps", "list": "ps"},
     "image": {"ls": "images", "list": "images", "rm": "rmi"},
     "system": {},
+    "volume": {"list": "volume ls"},
 }
 """docker's longer ways to say a command: `noah container NAME` is NAME, or what stands here."""
 
@@ -108,7 +119,7 @@ def _command(words: list[str]) -> int:
     if name in GROUPS and rest and not rest[0].startswith("-"):
         word, *rest = rest
         long = f"{name} {word}"
-        name = long if long in COMMANDS else GROUPS[name].get(word, word if name != "system" else long)
+        name = long if long in COMMANDS else GROUPS[name].get(word, word if name in ("container", "image") else long)
     if name not in COMMANDS:
         what = "an option" if name.startswith("-") else "a command"
         text = f"{name!r} is not {what} of Noah" if name else "a command is missing, such as run, pull or images"

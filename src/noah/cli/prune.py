@@ -1,4 +1,4 @@
-"""`noah container prune`, `noah image prune`, `noah system prune`: remove what nobody uses."""
+"""`noah container prune`, `noah image prune`, `noah volume prune`, `noah system prune`: remove what nobody uses."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _ALL: Final = Option("--all", "-a")
 _CONTAINERS: Final = "all containers that do not run"
 _DANGLING: Final = "all images that have no name and no container"
 _UNUSED: Final = "all images that have no container"
+_VOLUMES: Final = "all volumes that no container has"
 _DOWNLOADS: Final = "all downloads that are kept"
 
 
@@ -47,6 +48,20 @@ def prune_system(parsed: Parsed) -> int:
     containers = open_containers()
     freed = _containers(containers) + _images(containers, unused=unused)
     return _reclaimed(freed + containers.store.forget_downloads())
+
+
+@command("VOLUME_PRUNE", _FORCE, _ALL, most=0)
+def prune_volumes(parsed: Parsed) -> int:
+    """`noah volume prune`. All of them have names, so --all changes nothing."""
+    from noah.image.volumes import NamedVolumes
+
+    if _agreed(parsed, _VOLUMES):
+        volumes = NamedVolumes(open_containers())
+        for name in volumes.names():
+            if not volumes.users(name):
+                volumes.remove(name)
+                say(f"{name}\n")
+    return 0
 
 
 def _agreed(parsed: Parsed, *what: str) -> bool:

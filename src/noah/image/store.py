@@ -5,6 +5,7 @@
     containers/ID/   see noah.image.container
     cache/           downloads, by their SHA-256; those of layers in blobs/, as long as an image has them
     work/TOKEN/      what is being made: moved to its place by one rename when it is whole
+    volumes/NAME/    see noah.image.volumes
     owners/          who owns what in directories of the host that containers are shown (noah.fs.volumes)
     locks/           lock files; the lock of `store` is held while names and images change
 
@@ -119,7 +120,7 @@ class Store:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_owner()
-            for name in ("images", "names", "containers", "cache", "work", "locks", "owners"):
+            for name in ("images", "names", "containers", "cache", "work", "locks", "owners", "volumes"):
                 (directory / name).mkdir(exist_ok=True)
         except OSError as error:
             raise ImageError(f"the store for images cannot be made: {describe(error)}") from None
