@@ -47,7 +47,7 @@ def test_equal_runs_have_figures(tmp_path: Path) -> None:
         ('"$@"; exit 3', "exit status 3"),
         ("exit 0", "output"),
         ('"$@" | sed s/^[0-9]/x/', "output"),
-        ("sleep 60", "no end after 5 s"),
+        ("exec sleep 60", "no end after 5 s"),
     ],
 )
 def test_a_different_run_fails(tmp_path: Path, action: str, reason: str) -> None:
