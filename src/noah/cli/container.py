@@ -9,7 +9,7 @@ from noah.cli.command import command, open_containers
 from noah.cli.main import FAILURE, complain, say
 from noah.cli.parse import Option, Parsed, UsageError, parse
 from noah.cli.run import HELP, STRACE, hooks, launch, settings
-from noah.cli.signals import TIME, grace, stop_signal
+from noah.cli.signals import TIME, grace, signal_number, stop_signal
 from noah.cli.trouble import FAILED, told
 from noah.util.text import printable
 
@@ -74,10 +74,10 @@ def _use_platform(parsed: Parsed) -> None:
     """--platform linux/ARCH[/VARIANT] is docker's way to say --arch."""
     if parsed.has("--platform"):
         said = printable(parsed.last("--platform"))
-        system, _, arch = said.rpartition("/") if said.count("/") < 2 else said.rpartition("/")[0].rpartition("/")
-        if system not in ("linux", ""):
+        system, *rest = said.split("/") if "/" in said else ("linux", said)
+        if system != "linux":
             raise UsageError(f"--platform '{said}': programs are those of linux")
-        parsed.values["--arch"] = [arch.encode()]
+        parsed.values["--arch"] = [rest[0].encode()]
 
 
 def _image(store: Store, name: str, parsed: Parsed) -> Image:
@@ -150,15 +150,7 @@ def _source(source: bytes) -> str:
     return text if is_name(text) else str(Path(text).absolute())
 
 
-def _place(containers: Containers, source: str) -> str:
-    from noah.image.volumes import NamedVolumes, is_name
-
-    return str(NamedVolumes(containers).path(source)) if is_name(source) else source
-
-
 def _stop_signal(parsed: Parsed) -> str:
-    from noah.cli.signals import signal_number
-
     said = printable(parsed.last("--stop-signal"))
     if said and not signal_number(said):
         raise UsageError(f"--stop-signal '{said}': a signal's number or name, such as TERM")
@@ -238,10 +230,13 @@ def _options(containers: Containers, container: Container, given: Options | None
     options.image = bytes(containers.store.image_directory(record["image"]))
     options.environ = lent.proxies(own) if record.get("proxies") else {}
     options.environ |= {_bytes(key): _bytes(value) for key, value in record["environ"].items()}
-    options.volumes = [
-        (_bytes(_place(containers, source)), _bytes(target), read_only)
-        for source, target, read_only in record["volumes"]
-    ]
+    if record["volumes"]:
+        from noah.image.volumes import NamedVolumes
+
+        place = NamedVolumes(containers).place
+        options.volumes = [
+            (_bytes(place(source)), _bytes(target), read_only) for source, target, read_only in record["volumes"]
+        ]
     if record.get("certificates"):
         options.environ |= lent.certificate_variables()
         options.volumes.append((lent.certificates(own), lent.BUNDLE, True))
@@ -257,14 +252,6 @@ def _options(containers: Containers, container: Container, given: Options | None
         options.engine, options.host = record["engine"], record["host"]
         hooks(options, verbose=False)
     return options
-
-
-def _fill_volumes(containers: Containers, container: Container) -> None:
-    from noah.image.volumes import NamedVolumes, is_name
-
-    for source, target, _ in container.record["volumes"]:
-        if is_name(source):
-            NamedVolumes(containers).fill(source, container, _bytes(target))
 
 
 def _inside(containers: Containers, container: Container) -> Inside:
@@ -298,7 +285,10 @@ def _supervisor(
 
     hostname = str(container.record.get("hostname", ""))
     options.hostname = _bytes(hostname)
-    _fill_volumes(containers, container)
+    if container.record["volumes"]:
+        from noah.image.volumes import NamedVolumes
+
+        NamedVolumes(containers).fill_all(container)
     refresh(_inside(containers, container), hostname, container.record.get("hosts", ()))
     return Supervisor(host, containers, container, become)
 

@@ -67,7 +67,7 @@ _UNKNOWN: Final = {
     "--dns": "names are resolved as on the host",
 }
 """Options of docker's that Noah does not have, and why."""
-_HOSTNAME: Final = re.compile(rb"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*")
+_HOSTNAME: Final = rb"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
 _HOSTNAME_MOST: Final = 64
 STRACE: Final = Option("--strace", metavar="FILE", optional=True)
 _RUN: Final = (*COMMON, *_CONTAINER, STRACE)
@@ -221,7 +221,7 @@ def _choice(parsed: Parsed, name: str) -> None:
 
 def _hostname(name: bytes) -> bytes:
     """hostname(7): labels of letters, digits and hyphens; as long as uname(2) has room for."""
-    if name and (len(name) > _HOSTNAME_MOST or not _HOSTNAME.fullmatch(name)):
+    if name and (len(name) > _HOSTNAME_MOST or not re.fullmatch(_HOSTNAME, name)):
         _refuse("--hostname", printable(name), "letters, digits, hyphens and dots, at most 64")
     return name
 

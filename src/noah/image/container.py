@@ -53,7 +53,8 @@ _LEAST_NS: Final = 500_000
 _MOST_NS: Final = 20_000_000
 _MOMENTS_NS: Final = 2_000_000_000
 _MEMORY: Final = Path("/dev/shm")
-_NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
+NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+"""What containers and volumes may be called: docker's."""
 _EMPTY: Final[dict[str, Any]] = {
     "name": "",
     "image": "",
@@ -150,7 +151,7 @@ class Containers:
         return host_of_container(self.store, container)
 
     def _check_name(self, name: str, taken: set[str]) -> None:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ImageError(f"'{name}' is no name for a container: letters, digits, and behind the first also _ . -")
         if name in taken:
             raise ImageError(f"the name {name} is in use by another container; 'noah rm {name}' removes that")

@@ -45,32 +45,32 @@ class _Comparison:
         there = Descent(self._image.files, AT_FDCWD, image_root)
         try:
             path = b""
-            waiting = [self._compare(here, there, path)]
-            while waiting:
-                if waiting[-1]:
-                    name, is_known = waiting[-1].pop()
+            levels = [(self._compare(here, there, path), True)]
+            while levels:
+                inside, is_known = levels[-1]
+                if inside:
+                    name, is_known = inside.pop()
                     path += b"/" + name
                     here.down(name)
                     if is_known:
                         there.down(name)
-                        waiting.append(self._compare(here, there, path))
-                    else:
-                        self._add(here, path)
-                        here.up()
-                        path = path.rpartition(b"/")[0]
+                    levels.append((self._compare(here, there if is_known else None, path), is_known))
                     continue
-                waiting.pop()
-                if waiting:
+                levels.pop()
+                if levels:
                     here.up()
-                    there.up()
+                    if is_known:
+                        there.up()
                     path = path.rpartition(b"/")[0]
         finally:
             here.close()
             there.close()
 
-    def _compare(self, here: Descent, there: Descent, path: bytes) -> list[tuple[bytes, bool]]:
-        """Two directories. Returns the names of those in it, and whether the image has them, too."""
-        mine, theirs = self._names(self._host, here), self._names(self._image, there)
+    def _compare(self, here: Descent, there: Descent | None, path: bytes) -> list[tuple[bytes, bool]]:
+        """Two directories; there: None if the image has none. Returns the names of those in it, and whether the image
+        has them, too."""
+        mine = self._names(self._host, here)
+        theirs = self._names(self._image, there) if there is not None else {}
         inside = []
         for name in mine.keys() | theirs.keys():
             full = path + b"/" + name
@@ -80,7 +80,7 @@ class _Comparison:
                 self.found[full] = DELETED
                 continue
             is_directory = mine[name] == DT_DIR
-            if name not in theirs:
+            if there is None or name not in theirs:
                 self.found[full] = ADDED
             elif not self._is_same(here, there, name):
                 self.found[full] = CHANGED
@@ -95,23 +95,6 @@ class _Comparison:
         if (mine.mode, mine.uid, mine.gid) != (theirs.mode, theirs.uid, theirs.gid):
             return False
         return mine.mode & S_IFMT == S_IFDIR or mine.ino == theirs.ino
-
-    def _add(self, here: Descent, path: bytes) -> None:
-        """All that is in a directory that the image does not have."""
-        waiting = [list(self._names(self._host, here).items())]
-        while waiting:
-            if waiting[-1]:
-                name, kind = waiting[-1].pop()
-                self.found[path + b"/" + name] = ADDED
-                if kind == DT_DIR:
-                    here.down(name)
-                    path += b"/" + name
-                    waiting.append(list(self._names(self._host, here).items()))
-                continue
-            waiting.pop()
-            if waiting:
-                here.up()
-                path = path.rpartition(b"/")[0]
 
     def _names(self, host: Host, at: Descent) -> dict[bytes, int]:
         return {name: kind for name, _, kind in host.dirs.scan(at.fd)[2:]}

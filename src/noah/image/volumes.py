@@ -7,12 +7,12 @@ A new one begins with what the image of its first container has at that place.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from noah.abi.errno import LinuxError
 from noah.abi.fcntl import AT_FDCWD
 from noah.abi.stat import S_IFDIR, S_IFMT
+from noah.image.container import NAME
 from noah.image.errors import ImageError, NotFoundError
 
 if TYPE_CHECKING:
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from noah.host.api import Host
     from noah.image.container import Container, Containers
 
-_NAME: Final = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # docker's
-
 
 def is_name(source: str) -> bool:
     """Whether that is what a volume may be called: every path of the host has a slash, or begins with a dot."""
-    return _NAME.fullmatch(source) is not None
+    return NAME.fullmatch(source) is not None
 
 
 class NamedVolumes:
@@ -55,6 +53,16 @@ class NamedVolumes:
         if not is_name(name):
             raise ImageError(f"'{name}' is no name for a volume: letters, digits, and behind the first also _ . -")
         self.path(name).mkdir(mode=0o755, exist_ok=True)
+
+    def place(self, source: str) -> str:
+        """What of the host stands for a container's volume: a named one, or the path itself."""
+        return str(self.path(source)) if is_name(source) else source
+
+    def fill_all(self, container: Container) -> None:
+        """See fill()."""
+        for source, target, _ in container.record["volumes"]:
+            if is_name(source):
+                self.fill(source, container, target.encode("utf-8", "surrogateescape"))
 
     def fill(self, name: str, container: Container, target: bytes) -> None:
         """Before a container is shown one at `target`: if there is nothing in it, it gets what the container has there.
