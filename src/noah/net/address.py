@@ -32,8 +32,9 @@ def new_address(caller: Caller, network: Network, file: SocketFile, address: byt
 
 def own_address(network: Network, file: SocketFile) -> bytes:
     """What getsockname(2) tells."""
-    address = network.ports.own(file.name(), stream=file.is_stream)
-    return file.bound or unix.guest_address(network, address)
+    if file.bound:
+        return file.bound
+    return unix.guest_address(network, network.ports.own(file.name(), stream=file.is_stream))
 
 
 def guest_address(network: Network, file: SocketFile, address: bytes) -> bytes:
